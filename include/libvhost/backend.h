@@ -1,0 +1,269 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/*
+ * libvhost: a back-end is a value.
+ *
+ * A back-end consumes a device's virtqueues, wherever it lives: in this
+ * process (vh_device_new()), in another one, in the kernel or in hardware.
+ * Each kind gives the same handle, and every vhost operation is a function
+ * on it, one to one with the protocol. What a back-end can't do answers
+ * -EOPNOTSUPP; nothing is emulated.
+ *
+ * Addresses are guest addresses throughout: guest-physical, or IOVAs once
+ * VIRTIO_F_ACCESS_PLATFORM is negotiated. Descriptors that are handed in are
+ * duplicated and stay the caller's.
+ *
+ * Threads: one thread at a time drives a back-end (the control side); the
+ * data plane runs elsewhere. Functions that change a running queue return
+ * when the change has taken effect.
+ *
+ * Errors: a negative errno, and vh_backend_fault() has the words. Besides
+ * those that are listed, every function may return -EOPNOTSUPP, -ENOMEM, and
+ * -ENODEV when the back-end is gone (its process died, its device was
+ * removed).
+ */
+#ifndef LIBVHOST_BACKEND_H
+#define LIBVHOST_BACKEND_H
+
+#include <libvhost/base.h>
+#include <libvhost/memory.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct vh_backend;
+
+/* What a back-end can do beyond the basics; see vh_backend_capabilities(). */
+#define VH_CAP_CONFIG	(UINT64_C(1) << 0) /* get_config, set_config */
+#define VH_CAP_STATUS	(UINT64_C(1) << 1) /* get_status, set_status */
+#define VH_CAP_RESET	(UINT64_C(1) << 2) /* reset_device */
+#define VH_CAP_REGIONS	(UINT64_C(1) << 3) /* add_region, remove_region */
+#define VH_CAP_INFLIGHT (UINT64_C(1) << 4) /* get_inflight, set_inflight */
+
+/* Where a ring is, in guest addresses (vhost-user, "vring address"). */
+struct vh_vring_addr {
+	vh_gpa descriptors;
+	vh_gpa available;
+	vh_gpa used;
+	vh_gpa log;	/* where writes to the used ring are logged */
+	uint32_t flags; /* VH_VRING_F_... */
+};
+
+#define VH_VRING_F_LOG 1u /* log writes to the used ring */
+
+/* Who writes the config space (vhost-user, "Virtio device config space"). */
+enum {
+	VH_CONFIG_BY_DRIVER = 0,    /* the guest: read-only fields refuse */
+	VH_CONFIG_BY_MIGRATION = 1, /* the front-end restores everything */
+};
+
+/* An area that tracks requests in flight ("Inflight description"). */
+struct vh_inflight {
+	uint64_t mmap_size; /* bytes */
+	uint64_t mmap_offset;
+	uint16_t num_queues;
+	uint16_t queue_size;
+};
+
+/*
+ * What a back-end tells its front-end unasked. Called from any thread, the
+ * data plane's included: hand it over to your own loop and return. Any
+ * member may be NULL.
+ */
+struct vh_backend_events {
+	size_t size;
+	/* the config space changed: read it again */
+	void (*config_changed)(void *user);
+	/* a queue broke, for the reason in *fault (valid during the call) */
+	void (*vring_fault)(void *user, const struct vh_fault *fault);
+};
+
+/* Stops and frees it. NULL is fine. A server on it must be freed before. */
+VH_API void vh_backend_free(struct vh_backend *backend);
+
+/*
+ * Why the last function on this handle failed; its code is VH_FAULT_NONE
+ * after a success. Valid until the next call on the handle.
+ */
+VH_API const struct vh_fault *
+vh_backend_fault(const struct vh_backend *backend);
+
+/* VH_CAP_... of this back-end; constant. */
+VH_API uint64_t vh_backend_capabilities(const struct vh_backend *backend);
+
+/*
+ * Sets who hears of events; NULL for nobody. When it returns, no call to the
+ * earlier receiver is under way, so it must not be called from within one.
+ * -EINVAL, -E2BIG: the size of *events.
+ */
+VH_API VH_MUST_CHECK int
+vh_backend_set_events(struct vh_backend *backend,
+		      const struct vh_backend_events *events, void *user);
+
+/* The session begins (SET_OWNER). Saying so again changes nothing. */
+VH_API VH_MUST_CHECK int vh_backend_set_owner(struct vh_backend *backend);
+
+/*
+ * The front-end is gone: stops every ring when its requests are done, lets
+ * go of memory, rings and descriptors and puts everything back to how a new
+ * front-end expects it.
+ */
+VH_API VH_MUST_CHECK int vh_backend_release(struct vh_backend *backend);
+
+/* Feature bits that can be set (GET_FEATURES), virtio's and VHOST_F_.... */
+VH_API VH_MUST_CHECK int vh_backend_get_features(struct vh_backend *backend,
+						 uint64_t *ret_features);
+
+/*
+ * Negotiates (SET_FEATURES). -EINVAL: a bit that isn't offered; -EBUSY:
+ * other bits than those for logging changed while a ring is started.
+ */
+VH_API VH_MUST_CHECK int vh_backend_set_features(struct vh_backend *backend,
+						 uint64_t features);
+
+/* The number of queues that there can be (GET_QUEUE_NUM). */
+VH_API VH_MUST_CHECK int vh_backend_get_queue_num(struct vh_backend *backend,
+						  uint32_t *ret_queues);
+
+/* The most memory regions (GET_MAX_MEM_SLOTS). */
+VH_API VH_MUST_CHECK int
+vh_backend_get_max_mem_slots(struct vh_backend *backend, uint32_t *ret_slots);
+
+/*
+ * Replaces the whole memory map (SET_MEM_TABLE) by count regions; 0 leaves
+ * none. All or nothing: on failure the map is what it was. Returns when no
+ * request uses the old map any more. Errors are those of vh_memory_add(). A
+ * started ring whose parts aren't mapped any more breaks.
+ */
+VH_API VH_MUST_CHECK int
+vh_backend_set_mem_table(struct vh_backend *backend,
+			 const struct vh_region regions[], unsigned int count);
+
+/* Adds one region (ADD_MEM_REG); errors are those of vh_memory_add(). */
+VH_API VH_MUST_CHECK int vh_backend_add_region(struct vh_backend *backend,
+					       const struct vh_region *region);
+
+/*
+ * Removes one region (REM_MEM_REG), found by its addresses and size. Returns
+ * when no request uses it any more and it is unmapped. -ENOENT.
+ */
+VH_API VH_MUST_CHECK int
+vh_backend_remove_region(struct vh_backend *backend,
+			 const struct vh_region *region);
+
+/*
+ * The size of a ring (SET_VRING_NUM). -EINVAL: not a power of two, or more
+ * than the back-end takes; -EBUSY: the ring is started. This and the
+ * following: -ERANGE: there is no such queue.
+ */
+VH_API VH_MUST_CHECK int vh_backend_set_vring_num(struct vh_backend *backend,
+						  uint32_t queue, uint32_t num);
+
+/*
+ * Where a ring is (SET_VRING_ADDR). -EFAULT: misaligned or not mapped;
+ * -EBUSY: the ring is started and not only the flags differ.
+ */
+VH_API VH_MUST_CHECK int
+vh_backend_set_vring_addr(struct vh_backend *backend, uint32_t queue,
+			  const struct vh_vring_addr *addr);
+
+/*
+ * Where a ring continues (SET_VRING_BASE): the next available index in bits
+ * 0-15 for a split ring. -EBUSY: the ring is started; -EINVAL: bits that the
+ * ring format doesn't have.
+ */
+VH_API VH_MUST_CHECK int vh_backend_set_vring_base(struct vh_backend *backend,
+						   uint32_t queue,
+						   uint32_t base);
+
+/*
+ * Stops a ring after all its requests are done, and says where it got to
+ * (GET_VRING_BASE). On a stopped ring: where it will start.
+ */
+VH_API VH_MUST_CHECK int vh_backend_get_vring_base(struct vh_backend *backend,
+						   uint32_t queue,
+						   uint32_t *ret_base);
+
+/*
+ * Sets the eventfd by which the driver announces buffers, or -1: poll the
+ * ring. Starts the ring if it is stopped (SET_VRING_KICK).
+ * -EINVAL: size or address weren't set; errors of a start.
+ */
+VH_API VH_MUST_CHECK int vh_backend_set_vring_kick(struct vh_backend *backend,
+						   uint32_t queue, int fd);
+
+/* The eventfd to announce used buffers with, or -1 (SET_VRING_CALL). */
+VH_API VH_MUST_CHECK int vh_backend_set_vring_call(struct vh_backend *backend,
+						   uint32_t queue, int fd);
+
+/* The eventfd to announce a broken ring with, or -1 (SET_VRING_ERR). */
+VH_API VH_MUST_CHECK int vh_backend_set_vring_err(struct vh_backend *backend,
+						  uint32_t queue, int fd);
+
+/*
+ * Enables or disables a ring (SET_VRING_ENABLE), started or not. A ring
+ * begins disabled. A disabled one that is started has no effects.
+ */
+VH_API VH_MUST_CHECK int vh_backend_set_vring_enable(struct vh_backend *backend,
+						     uint32_t queue,
+						     bool enable);
+
+/* The size of the config space in bytes. */
+VH_API VH_MUST_CHECK int vh_backend_get_config_size(struct vh_backend *backend,
+						    uint32_t *ret_size);
+
+/* Reads size bytes of it. -EINVAL: the range is outside. */
+VH_API VH_MUST_CHECK int vh_backend_get_config(struct vh_backend *backend,
+					       uint32_t offset, void *buffer,
+					       uint32_t size);
+
+/*
+ * Writes to it; by is VH_CONFIG_BY_.... -EINVAL: the range is outside or the
+ * value is none of those allowed; -EACCES: read-only for the driver.
+ */
+VH_API VH_MUST_CHECK int vh_backend_set_config(struct vh_backend *backend,
+					       uint32_t offset,
+					       const void *buffer,
+					       uint32_t size, uint32_t by);
+
+/*
+ * The virtio device status. DEVICE_NEEDS_RESET is set in it while a queue is
+ * broken. Setting it doesn't touch the rings: front-ends clear it before
+ * they fetch the rings' positions.
+ */
+VH_API VH_MUST_CHECK int vh_backend_get_status(struct vh_backend *backend,
+					       uint8_t *ret_status);
+
+/* Sets the virtio device status; see vh_backend_get_status(). */
+VH_API VH_MUST_CHECK int vh_backend_set_status(struct vh_backend *backend,
+					       uint8_t status);
+
+/*
+ * Stops and disables all rings and resets the device (RESET_DEVICE).
+ * Memory, call and err descriptors and the owner stay.
+ */
+VH_API VH_MUST_CHECK int vh_backend_reset_device(struct vh_backend *backend);
+
+/*
+ * Makes an area in which requests in flight are tracked, for num_queues
+ * rings of queue_size (GET_INFLIGHT_FD). The descriptor is the caller's.
+ * -EINVAL: the numbers. It is used after vh_backend_set_inflight().
+ */
+VH_API VH_MUST_CHECK int vh_backend_get_inflight(struct vh_backend *backend,
+						 struct vh_inflight *inflight,
+						 int *ret_fd);
+
+/*
+ * Tracks in this area from the next start of a ring on, and takes up what
+ * the area says was in flight (SET_INFLIGHT_FD). -EINVAL: the area doesn't
+ * fit its description or its file; -EBUSY: a ring is started.
+ */
+VH_API VH_MUST_CHECK int
+vh_backend_set_inflight(struct vh_backend *backend,
+			const struct vh_inflight *inflight, int fd);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* LIBVHOST_BACKEND_H */

@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/*
+ * libvhost: a back-end made of a device's callbacks.
+ *
+ * The engine runs the queues: it waits for kicks, takes requests off the
+ * rings in bursts, hands them to the device, returns what the device
+ * completes and notifies the driver. A queue belongs to one worker: a thread
+ * of the engine's, or, with opts.workers = 0, whoever calls
+ * vh_device_dispatch(). All callbacks about a queue come from its worker, so
+ * a device needs no lock for what belongs to a queue or a worker.
+ */
+#ifndef LIBVHOST_DEVICE_H
+#define LIBVHOST_DEVICE_H
+
+#include <libvhost/backend.h>
+#include <libvhost/base.h>
+#include <libvhost/virtqueue.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define VH_DEVICE_MAX_QUEUES  256
+#define VH_DEVICE_MAX_WORKERS 64
+
+struct vh_worker;
+struct vh_queue;
+
+/*
+ * What a device does. Only process is needed; any other may be NULL. Each
+ * line says which thread calls: W the worker of the queue, C the control
+ * side (see <libvhost/backend.h>).
+ */
+struct vh_device_ops {
+	size_t size;
+
+	/*
+	 * W: count requests (1 to VH_VIRTQUEUE_BURST) of one queue. Each is
+	 * the device's until it gives it back with vh_queue_complete(), now
+	 * or later, in any order.
+	 */
+	void (*process)(void *user, struct vh_queue *queue,
+			struct vh_chain *chains[], unsigned int count);
+
+	/*
+	 * W: all queues that had something were processed; start what was
+	 * only prepared (submit I/O). Whatever is completed before it
+	 * returns is published at once.
+	 */
+	void (*flush)(void *user, struct vh_worker *worker);
+
+	/* W: a ring starts; it ends after its last request is completed. */
+	int (*queue_start)(void *user, struct vh_queue *queue);
+	void (*queue_stop)(void *user, struct vh_queue *queue);
+
+	/*
+	 * W: a worker begins, before its first ring starts, and ends when
+	 * the back-end is freed or released. A worker of the caller's loop
+	 * begins and ends likewise. A negative errno refuses the ring.
+	 */
+	int (*worker_start)(void *user, struct vh_worker *worker);
+	void (*worker_stop)(void *user, struct vh_worker *worker);
+
+	/* C: reads or writes the config space; the range was checked. */
+	int (*get_config)(void *user, uint32_t offset, void *buffer,
+			  uint32_t size);
+	int (*set_config)(void *user, uint32_t offset, const void *buffer,
+			  uint32_t size, uint32_t by);
+
+	/* C: the driver's choice; called before rings start. */
+	int (*set_features)(void *user, uint64_t features);
+
+	/* C: back to the state after creation; all rings are stopped. */
+	void (*reset)(void *user);
+
+	/* C: the back-end is freed; the last callback. */
+	void (*destroy)(void *user);
+};
+
+struct vh_device_opts {
+	size_t size;
+	/*
+	 * Feature bits of the device type. The engine adds those of the
+	 * rings that it takes care of: VERSION_1, INDIRECT_DESC, EVENT_IDX.
+	 */
+	uint64_t features;
+	uint32_t num_queues;	 /* 1 to VH_DEVICE_MAX_QUEUES */
+	uint32_t max_queue_size; /* 0: VH_VIRTQUEUE_MAX_SIZE */
+	uint32_t config_size;	 /* bytes; 0: no config space */
+	uint32_t max_segments;	 /* pieces in a request; 0: no bound */
+	/* threads, each started with its first ring; 0: the caller's loop */
+	uint32_t workers;
+	const char *name; /* of the device, for threads and the log */
+	struct vh_log log;
+};
+
+/*
+ * Makes a back-end of a device. *ops is copied. Starts no thread yet.
+ *   -EINVAL  a number is out of range, or process is NULL
+ *   -E2BIG   *ops or *opts is of a newer library
+ *   -ENOMEM, -EMFILE
+ * On failure destroy isn't called.
+ */
+VH_API VH_MUST_CHECK int vh_device_new(const struct vh_device_ops *ops,
+				       const struct vh_device_opts *opts,
+				       void *user,
+				       struct vh_backend **ret_backend);
+
+/*
+ * The user pointer of a back-end that vh_device_new() made with the same
+ * process callback as *ops, or NULL if it is another kind of back-end.
+ */
+VH_API void *vh_device_user(const struct vh_backend *backend,
+			    const struct vh_device_ops *ops);
+
+/*
+ * With opts.workers = 0: the descriptor that becomes readable when
+ * vh_device_dispatch() has something to do. -EINVAL for other back-ends.
+ */
+VH_API VH_MUST_CHECK int vh_device_fd(const struct vh_backend *backend);
+
+/*
+ * Runs the queues as far as they go without waiting. Must be called from the
+ * thread that drives the back-end. 0, or -EINVAL as vh_device_fd().
+ */
+VH_API VH_MUST_CHECK int vh_device_dispatch(struct vh_backend *backend);
+
+/* Tells the front-end that the config space changed. Any thread. */
+VH_API void vh_device_config_changed(struct vh_backend *backend);
+
+struct vh_device_stats {
+	size_t size;	   /* set by the caller to sizeof */
+	uint64_t kicks;	   /* wake-ups by the driver */
+	uint64_t calls;	   /* notifications of the driver */
+	uint64_t requests; /* chains taken off the rings */
+	uint64_t bursts;   /* calls of process */
+	uint64_t faults;   /* rings that broke */
+};
+
+/* Counters of all queues since vh_device_new(). Any thread. */
+VH_API VH_MUST_CHECK int vh_device_get_stats(const struct vh_backend *backend,
+					     struct vh_device_stats *stats);
+
+/* Worker thread only: returns a request to the driver (see
+ * vh_virtqueue_push()). */
+VH_API void vh_queue_complete(struct vh_queue *queue, struct vh_chain *chain,
+			      uint32_t written);
+
+/* Worker thread only: breaks the queue, in words; see
+ * vh_virtqueue_break(). */
+VH_API void vh_queue_break(struct vh_queue *queue, uint32_t code,
+			   const char *section, const char *format, ...)
+    VH_PRINTF(4, 5);
+
+/* Worker thread only: a line for the log about something that the driver did
+ * and that doesn't break the queue. */
+VH_API void vh_queue_warn(struct vh_queue *queue, uint32_t code,
+			  const char *section, const char *format, ...)
+    VH_PRINTF(4, 5);
+
+/* The number of a queue, from 0. */
+VH_API uint32_t vh_queue_index(const struct vh_queue *queue);
+
+/* The features that were negotiated when the queue started. */
+VH_API uint64_t vh_queue_features(const struct vh_queue *queue);
+
+/* The worker that a queue belongs to. */
+VH_API struct vh_worker *vh_queue_worker(const struct vh_queue *queue);
+
+/* Worker thread only: the device's own pointer for a queue; NULL at first. */
+VH_API void *vh_queue_user(const struct vh_queue *queue);
+
+/* Worker thread only: sets the device's own pointer for a queue. */
+VH_API void vh_queue_set_user(struct vh_queue *queue, void *user);
+
+/* Worker thread only: the device's own pointer for a worker; NULL at first. */
+VH_API void *vh_worker_user(const struct vh_worker *worker);
+
+/* Worker thread only: sets the device's own pointer for a worker. */
+VH_API void vh_worker_set_user(struct vh_worker *worker, void *user);
+
+/* The number of a worker, 0 to opts.workers - 1. */
+VH_API uint32_t vh_worker_index(const struct vh_worker *worker);
+
+/*
+ * Worker thread only: calls ready(user) on the worker whenever fd is
+ * readable, until it is unwatched. One descriptor at a time for a worker
+ * (an epoll or io_uring descriptor covers many). -EEXIST, and what
+ * epoll_ctl() returns.
+ */
+VH_API VH_MUST_CHECK int vh_worker_watch(struct vh_worker *worker, int fd,
+					 void (*ready)(void *user), void *user);
+
+/* Worker thread only: ends vh_worker_watch(). */
+VH_API void vh_worker_unwatch(struct vh_worker *worker);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* LIBVHOST_DEVICE_H */

@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/*
+ * libvhost: the device side of a split virtqueue (virtio, "Split
+ * Virtqueues").
+ *
+ * A virtqueue belongs to one thread at a time, allocates nothing after
+ * vh_virtqueue_new() and makes no system call. Everything that the driver
+ * writes is read once, into private memory, and checked there; our own
+ * indices are never read back. When the driver breaks a rule the queue is
+ * broken: it stays so until it is freed, gives no more chains, takes
+ * completions without a word, and vh_virtqueue_fault() says why.
+ *
+ * Most devices don't use this header: they give callbacks to
+ * <libvhost/device.h>, which runs the queues for them.
+ */
+#ifndef LIBVHOST_VIRTQUEUE_H
+#define LIBVHOST_VIRTQUEUE_H
+
+#include <libvhost/base.h>
+#include <libvhost/memory.h>
+#include <sys/uio.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define VH_VIRTQUEUE_MAX_SIZE 32768
+/* The most that one call of vh_virtqueue_pop() gives. */
+#define VH_VIRTQUEUE_BURST 32
+
+struct vh_virtqueue;
+
+/*
+ * A request: the buffers of one descriptor chain, checked and translated.
+ * readable[] is what the driver wrote for the device, writable[] is what
+ * the device may fill; the pieces point into guest memory, which the driver
+ * can change at any time: read it once. The arrays and this struct are the
+ * device's, to change as it likes, from vh_virtqueue_pop() until
+ * vh_virtqueue_push().
+ *
+ * One descriptor gives more than one piece where it spans two regions, and
+ * none where its length is 0.
+ */
+struct vh_chain {
+	struct iovec *readable;
+	struct iovec *writable;
+	uint32_t readable_size; /* bytes */
+	uint32_t writable_size; /* bytes */
+	uint16_t readable_count;
+	uint16_t writable_count;
+	uint16_t descriptors; /* of which the chain consisted */
+	uint16_t head;	      /* index of the first descriptor */
+	void *user;	      /* the device's own; NULL after pop */
+};
+
+struct vh_virtqueue_opts {
+	size_t size;
+	uint32_t index;	   /* for words in faults */
+	uint32_t num;	   /* queue size: a power of two, at most 32768 */
+	uint64_t features; /* as negotiated: INDIRECT_DESC, EVENT_IDX count */
+	/* guest addresses, aligned to 16, 2 and 4 bytes */
+	vh_gpa descriptors;
+	vh_gpa available;
+	vh_gpa used;
+	uint16_t base; /* next available index, free-running */
+	/* most pieces in a chain; 0: as many as a chain can have */
+	uint16_t max_segments;
+};
+
+/*
+ * Makes the device side of a ring. Each of the three parts must lie in one
+ * region. The index of the used ring is taken from guest memory once, here.
+ * Takes a reference on memory.
+ *   -EINVAL  num isn't a power of two from 1 to 32768
+ *   -EFAULT  a part is misaligned or not wholly in one region
+ *   -ENOMEM
+ */
+VH_API VH_MUST_CHECK int vh_virtqueue_new(const struct vh_virtqueue_opts *opts,
+					  struct vh_memory *memory,
+					  struct vh_fault *fault,
+					  struct vh_virtqueue **ret_queue);
+
+/* Frees it; chains that weren't pushed become invalid. NULL is fine. */
+VH_API void vh_virtqueue_free(struct vh_virtqueue *queue);
+
+/*
+ * Moves to another map. Chains that were popped before keep the old one
+ * alive until they are pushed.
+ *   -EFAULT  a ring part isn't mapped any more; the queue is broken
+ *   -EAGAIN  chains of three earlier maps are still in flight
+ */
+VH_API VH_MUST_CHECK int vh_virtqueue_set_memory(struct vh_virtqueue *queue,
+						 struct vh_memory *memory);
+
+/* True while a chain in flight holds an earlier map. */
+VH_API bool vh_virtqueue_holds_old_memory(const struct vh_virtqueue *queue);
+
+/*
+ * Takes up to max chains (at most VH_VIRTQUEUE_BURST are given) that the
+ * driver made available, in its order. Returns their number, 0 if there are
+ * none, or -EPROTO if the queue is broken. Good chains before a bad one are
+ * given first.
+ */
+VH_API VH_MUST_CHECK int vh_virtqueue_pop(struct vh_virtqueue *queue,
+					  struct vh_chain *chains[],
+					  unsigned int max);
+
+/*
+ * Returns a chain, in any order, with the number of bytes that were written
+ * to its writable part (more than writable_size is cut to that). The driver
+ * sees it after vh_virtqueue_publish().
+ */
+VH_API void vh_virtqueue_push(struct vh_virtqueue *queue,
+			      struct vh_chain *chain, uint32_t written);
+
+/*
+ * Shows the driver what was pushed since the last call. Returns 1 if it
+ * wants to be called (interrupted), 0 if not or if there was nothing.
+ */
+VH_API VH_MUST_CHECK int vh_virtqueue_publish(struct vh_virtqueue *queue);
+
+/*
+ * Asks the driver for kicks. Returns 1 if chains came in meanwhile (a kick
+ * may have been left out: pop again before sleeping), else 0.
+ */
+VH_API VH_MUST_CHECK int vh_virtqueue_enable_kick(struct vh_virtqueue *queue);
+
+/* Tells the driver that it needn't kick: the device is awake. */
+VH_API void vh_virtqueue_disable_kick(struct vh_virtqueue *queue);
+
+/* True if a chain waits to be popped; false on a broken queue. */
+VH_API bool vh_virtqueue_pending(const struct vh_virtqueue *queue);
+
+/* The next available index to be popped: what GET_VRING_BASE tells. */
+VH_API uint16_t vh_virtqueue_base(const struct vh_virtqueue *queue);
+
+/* The number of chains that were popped and not pushed. */
+VH_API unsigned int vh_virtqueue_inflight(const struct vh_virtqueue *queue);
+
+/*
+ * Breaks the queue for a reason of the device's own, in words. The first
+ * reason stays.
+ */
+VH_API void vh_virtqueue_break(struct vh_virtqueue *queue, uint32_t code,
+			       const char *section, const char *format, ...)
+    VH_PRINTF(4, 5);
+
+/* Why the queue is broken, or NULL if it isn't. */
+VH_API const struct vh_fault *
+vh_virtqueue_fault(const struct vh_virtqueue *queue);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* LIBVHOST_VIRTQUEUE_H */

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/*
+ * What a kind of back-end fills in. Each member is the function of the same
+ * name in <libvhost/backend.h>; one that is NULL answers -EOPNOTSUPP. A
+ * member that fails puts words into backend->fault.
+ */
+#ifndef BACKEND_BACKEND_H
+#define BACKEND_BACKEND_H
+
+#include <libvhost/backend.h>
+#include <pthread.h>
+
+struct vhi_backend_ops {
+	void (*free)(struct vh_backend *b);
+	int (*set_owner)(struct vh_backend *b);
+	int (*release)(struct vh_backend *b);
+	int (*get_features)(struct vh_backend *b, uint64_t *ret);
+	int (*set_features)(struct vh_backend *b, uint64_t features);
+	int (*get_queue_num)(struct vh_backend *b, uint32_t *ret);
+	int (*get_max_mem_slots)(struct vh_backend *b, uint32_t *ret);
+	int (*set_mem_table)(struct vh_backend *b,
+			     const struct vh_region regions[],
+			     unsigned int count);
+	int (*add_region)(struct vh_backend *b, const struct vh_region *region);
+	int (*remove_region)(struct vh_backend *b,
+			     const struct vh_region *region);
+	int (*set_vring_num)(struct vh_backend *b, uint32_t q, uint32_t num);
+	int (*set_vring_addr)(struct vh_backend *b, uint32_t q,
+			      const struct vh_vring_addr *addr);
+	int (*set_vring_base)(struct vh_backend *b, uint32_t q, uint32_t base);
+	int (*get_vring_base)(struct vh_backend *b, uint32_t q, uint32_t *ret);
+	int (*set_vring_kick)(struct vh_backend *b, uint32_t q, int fd);
+	int (*set_vring_call)(struct vh_backend *b, uint32_t q, int fd);
+	int (*set_vring_err)(struct vh_backend *b, uint32_t q, int fd);
+	int (*set_vring_enable)(struct vh_backend *b, uint32_t q, bool enable);
+	int (*get_config_size)(struct vh_backend *b, uint32_t *ret);
+	int (*get_config)(struct vh_backend *b, uint32_t offset, void *buffer,
+			  uint32_t size);
+	int (*set_config)(struct vh_backend *b, uint32_t offset,
+			  const void *buffer, uint32_t size, uint32_t by);
+	int (*get_status)(struct vh_backend *b, uint8_t *ret);
+	int (*set_status)(struct vh_backend *b, uint8_t status);
+	int (*reset_device)(struct vh_backend *b);
+	int (*get_inflight)(struct vh_backend *b, struct vh_inflight *inflight,
+			    int *ret_fd);
+	int (*set_inflight)(struct vh_backend *b,
+			    const struct vh_inflight *inflight, int fd);
+};
+
+/* The first member of every kind of back-end. */
+struct vh_backend {
+	const struct vhi_backend_ops *ops;
+	uint64_t capabilities;
+	struct vh_fault fault;
+	/* Events come from any thread; the lock is held while one is told. */
+	pthread_mutex_t events_lock;
+	struct vh_backend_events events;
+	void *events_user;
+};
+
+void vhi_backend_init(struct vh_backend *backend,
+		      const struct vhi_backend_ops *ops, uint64_t capabilities);
+void vhi_backend_done(struct vh_backend *backend);
+
+/* Tell the front-end. Any thread. */
+void vhi_backend_config_changed(struct vh_backend *backend);
+void vhi_backend_vring_fault(struct vh_backend *backend,
+			     const struct vh_fault *fault);
+
+#endif

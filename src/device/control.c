@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/* Features, config space, status and reset: the control side. */
+#include "device.h"
+
+#include <base/check.h>
+#include <base/fault.h>
+#include <errno.h>
+
+static uint64_t offered(const struct vh_device *device)
+{
+	return device->opts.features | VIRTIO_F_VERSION_1 |
+	       VIRTIO_F_INDIRECT_DESC | VIRTIO_F_EVENT_IDX;
+}
+
+static int get_features(struct vh_backend *b, uint64_t *ret_features)
+{
+	*ret_features = offered(vhi_device_of(b));
+	return 0;
+}
+
+static bool any_started(const struct vh_device *device)
+{
+	for (uint32_t i = 0; i < device->opts.num_queues; i++)
+		if (device->queues[i].started)
+			return true;
+	return false;
+}
+
+static int set_features(struct vh_backend *b, uint64_t features)
+{
+	struct vh_device *device = vhi_device_of(b);
+	uint64_t unknown = features & ~offered(device);
+	int r = 0;
+
+	if (unknown)
+		return vhi_fault(&b->fault, VH_FAULT_FEATURES, -EINVAL,
+				 "Feature bits",
+				 "features 0x%llx weren't offered, 0x%llx are",
+				 (unsigned long long)unknown,
+				 (unsigned long long)offered(device));
+	if (any_started(device)) {
+		if (features == device->features)
+			return 0;
+		return vhi_fault(&b->fault, VH_FAULT_MSG_STATE, -EBUSY,
+				 "Feature bits",
+				 "features change from 0x%llx to 0x%llx while "
+				 "a ring is started",
+				 (unsigned long long)device->features,
+				 (unsigned long long)features);
+	}
+	if (device->ops.set_features)
+		r = device->ops.set_features(device->user, features);
+	if (r < 0)
+		return vhi_fault(&b->fault, VH_FAULT_FEATURES, r,
+				 "Feature bits",
+				 "the device refuses features 0x%llx",
+				 (unsigned long long)features);
+	device->features = features;
+	return 0;
+}
+
+static int set_owner(struct vh_backend *b)
+{
+	(void)b;
+	return 0;
+}
+
+static int get_queue_num(struct vh_backend *b, uint32_t *ret_queues)
+{
+	*ret_queues = vhi_device_of(b)->opts.num_queues;
+	return 0;
+}
+
+static int get_max_mem_slots(struct vh_backend *b, uint32_t *ret_slots)
+{
+	(void)b;
+	*ret_slots = VH_MEMORY_MAX_REGIONS;
+	return 0;
+}
+
+static int get_config_size(struct vh_backend *b, uint32_t *ret_size)
+{
+	*ret_size = vhi_device_of(b)->opts.config_size;
+	return 0;
+}
+
+static int check_config(struct vh_backend *b, uint32_t offset, uint32_t size)
+{
+	uint32_t limit = vhi_device_of(b)->opts.config_size;
+
+	if (size == 0 || offset > limit || size > limit - offset)
+		return vhi_fault(&b->fault, VH_FAULT_CONFIG, -EINVAL,
+				 "Virtio device config space",
+				 "config access of %u bytes at %u, the space "
+				 "has %u",
+				 size, offset, limit);
+	return 0;
+}
+
+static int get_config(struct vh_backend *b, uint32_t offset, void *buffer,
+		      uint32_t size)
+{
+	struct vh_device *device = vhi_device_of(b);
+	int r = check_config(b, offset, size);
+
+	if (r == 0)
+		r = device->ops.get_config(device->user, offset, buffer, size);
+	return r < 0 ? r : 0;
+}
+
+static int set_config(struct vh_backend *b, uint32_t offset, const void *buffer,
+		      uint32_t size, uint32_t by)
+{
+	struct vh_device *device = vhi_device_of(b);
+	int r = check_config(b, offset, size);
+
+	if (r < 0)
+		return r;
+	r = device->ops.set_config
+		? device->ops.set_config(device->user, offset, buffer, size, by)
+		: -EACCES;
+	if (r < 0)
+		return vhi_fault(
+		    &b->fault, VH_FAULT_CONFIG, r, "Virtio device config space",
+		    "config write of %u bytes at %u: %s", size, offset,
+		    r == -EACCES ? "read-only for the driver"
+				 : "not a value it can have");
+	return 0;
+}
+
+static int get_status(struct vh_backend *b, uint8_t *ret_status)
+{
+	struct vh_device *device = vhi_device_of(b);
+	uint8_t status = device->status;
+
+	if (__atomic_load_n(&device->broken, __ATOMIC_RELAXED))
+		status |= STATUS_NEEDS_RESET;
+	*ret_status = status;
+	return 0;
+}
+
+static int set_status(struct vh_backend *b, uint8_t status)
+{
+	vhi_device_of(b)->status = status & (uint8_t)~STATUS_NEEDS_RESET;
+	return 0;
+}
+
+static int stop_all(struct vh_device *device)
+{
+	int r = 0;
+
+	for (uint32_t i = 0; i < device->opts.num_queues; i++) {
+		int stopped = vhi_vring_stop(&device->queues[i]);
+
+		vhi_vring_clear(&device->queues[i]);
+		r = r < 0 ? r : stopped;
+	}
+	return r;
+}
+
+static int reset_device(struct vh_backend *b)
+{
+	struct vh_device *device = vhi_device_of(b);
+	int r = stop_all(device);
+
+	device->features = 0;
+	device->status = 0;
+	__atomic_store_n(&device->memory_vanished, false, __ATOMIC_RELEASE);
+	if (device->ops.reset)
+		device->ops.reset(device->user);
+	return r;
+}
+
+int vhi_device_release(struct vh_backend *b)
+{
+	struct vh_device *device = vhi_device_of(b);
+	int r = reset_device(b);
+	int dropped;
+
+	for (uint32_t i = 0; i < device->opts.num_queues; i++) {
+		int gone = vhi_vring_set_call(b, i, -1);
+
+		r = r < 0 ? r : gone;
+		gone = vhi_vring_set_err(b, i, -1);
+		r = r < 0 ? r : gone;
+	}
+	for (uint32_t i = 0; i < device->num_workers; i++)
+		vhi_worker_stop(&device->workers[i]);
+	dropped = vhi_device_drop_memory(device);
+	return r < 0 ? r : dropped;
+}
+
+static void free_device(struct vh_backend *b);
+
+const struct vhi_backend_ops vhi_device_backend_ops = {
+    .free = free_device,
+    .set_owner = set_owner,
+    .release = vhi_device_release,
+    .get_features = get_features,
+    .set_features = set_features,
+    .get_queue_num = get_queue_num,
+    .get_max_mem_slots = get_max_mem_slots,
+    .set_mem_table = vhi_device_set_mem_table,
+    .add_region = vhi_device_add_region,
+    .remove_region = vhi_device_remove_region,
+    .set_vring_num = vhi_vring_set_num,
+    .set_vring_addr = vhi_vring_set_addr,
+    .set_vring_base = vhi_vring_set_base,
+    .get_vring_base = vhi_vring_get_base,
+    .set_vring_kick = vhi_vring_set_kick,
+    .set_vring_call = vhi_vring_set_call,
+    .set_vring_err = vhi_vring_set_err,
+    .set_vring_enable = vhi_vring_set_enable,
+    .get_config_size = get_config_size,
+    .get_config = get_config,
+    .set_config = set_config,
+    .get_status = get_status,
+    .set_status = set_status,
+    .reset_device = reset_device,
+};
+
+static void free_device(struct vh_backend *b)
+{
+	struct vh_device *device = vhi_device_of(b);
+
+	/* An error here means that memory is short; the rest goes anyway. */
+	(void)!vhi_device_release(b);
+	if (device->ops.destroy)
+		device->ops.destroy(device->user);
+	vhi_device_dispose(device);
+}

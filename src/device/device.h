@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/*
+ * The engine that makes a back-end of a device's callbacks.
+ *
+ * Two sides share the structs below, and each member says whose it is. The
+ * control side (C) is the one thread that drives the back-end; the worker
+ * (W) is the one thread that runs a queue. Control changes what a worker
+ * owns by handing it a task and waiting for it (task.c), so there is no lock
+ * on the way of a request.
+ */
+#ifndef DEVICE_DEVICE_H
+#define DEVICE_DEVICE_H
+
+#include <backend/backend.h>
+#include <base/fd.h>
+#include <base/log.h>
+#include <libvhost/device.h>
+#include <pthread.h>
+
+#define VHI_BIT(n)	       (UINT64_C(1) << (n))
+#define VIRTIO_F_INDIRECT_DESC VHI_BIT(28)
+#define VIRTIO_F_EVENT_IDX     VHI_BIT(29)
+#define VIRTIO_F_VERSION_1     VHI_BIT(32)
+#define VHOST_F_LOG_ALL	       VHI_BIT(26)
+#define STATUS_NEEDS_RESET     0x40
+
+/* What a task returns that isn't finished: run it again after a round. */
+#define VHI_AGAIN 1
+
+struct vhi_task {
+	int (*run)(struct vh_worker *worker, void *arg);
+	void *arg;
+	int result;
+	bool done;
+	struct vhi_task *next;
+};
+
+/* Written by the worker, read by anybody: relaxed atomics. */
+struct vhi_counters {
+	uint64_t kicks;
+	uint64_t calls;
+	uint64_t requests;
+	uint64_t bursts;
+	uint64_t faults;
+};
+
+struct vh_queue {
+	struct vh_device *device;
+	struct vh_worker *worker;
+	uint32_t index;
+
+	/* C: what the front-end said; descriptors are ours */
+	uint32_t num;
+	bool has_addr;
+	bool enabled;
+	bool started;
+	struct vh_vring_addr addr;
+	uint16_t base;
+	int kick_fd;
+	int call_fd;
+	int err_fd;
+
+	/* W: what runs; ring is NULL while the queue is stopped */
+	struct vh_virtqueue *ring;
+	bool live;     /* enabled */
+	bool active;   /* on the worker's list: there may be chains */
+	bool touched;  /* completions wait to be published */
+	bool stopping; /* takes no more chains */
+	bool reported; /* that it is broken */
+	bool watched;  /* kick is in the worker's epoll set */
+	struct vhi_notifier kick; /* none: the ring is polled */
+	struct vhi_notifier call;
+	struct vhi_notifier err;
+	void *user;
+	struct vhi_counters counters;
+};
+
+struct vh_worker {
+	struct vh_device *device;
+	uint32_t index;
+	bool threaded; /* constant */
+
+	/* C */
+	bool running; /* the thread exists */
+	pthread_t thread;
+
+	/* shared: the inbox, by the lock */
+	pthread_mutex_t lock;
+	pthread_cond_t done;
+	struct vhi_task *inbox;
+	bool quit;
+	int epoll;
+	int wake;
+
+	/* W */
+	bool begun; /* worker_start was called */
+	void *user;
+	struct vhi_task *waiting;
+	unsigned int active_count;
+	unsigned int touched_count;
+	struct vh_queue **active;
+	struct vh_queue **touched;
+	int watch_fd;
+	bool watch_fired;
+	void (*watch_ready)(void *user);
+	void *watch_user;
+};
+
+struct vh_device {
+	struct vh_backend backend;
+	struct vh_device_ops ops;
+	struct vh_device_opts opts;
+	void *user;
+	char *name;
+	struct vhi_log log;
+
+	/* C */
+	uint64_t features;
+	uint8_t status;
+	struct vh_memory *memory;
+
+	/* any thread, atomic */
+	uint32_t broken;      /* number of queues that are */
+	bool memory_vanished; /* all queues break */
+
+	uint32_t num_workers;
+	struct vh_worker *workers;
+	struct vh_queue queues[];
+};
+
+static inline struct vh_device *vhi_device_of(struct vh_backend *backend)
+{
+	return (struct vh_device *)backend;
+}
+
+extern const struct vhi_backend_ops vhi_device_backend_ops;
+
+/* task.c: control hands work to a worker and waits for its result. */
+int vhi_worker_call(struct vh_worker *worker,
+		    int (*run)(struct vh_worker *worker, void *arg), void *arg);
+/* W: runs what is in the inbox, and what waits. */
+void vhi_worker_run_tasks(struct vh_worker *worker);
+
+/* worker.c */
+int vhi_worker_init(struct vh_worker *worker, struct vh_device *device,
+		    uint32_t index);
+void vhi_worker_done(struct vh_worker *worker);
+int vhi_worker_begin(struct vh_worker *worker);
+void vhi_worker_stop(struct vh_worker *worker);
+void vhi_worker_round(struct vh_worker *worker, int timeout_ms);
+/* W: what touches guest memory goes between these two. */
+void vhi_worker_guard(struct vh_worker *worker);
+void vhi_worker_unguard(struct vh_worker *worker);
+
+/* queue.c: the worker's side. */
+void vhi_queue_activate(struct vh_queue *queue);
+void vhi_queue_run(struct vh_queue *queue);
+void vhi_queue_publish(struct vh_queue *queue);
+void vhi_queue_kicked(struct vh_queue *queue);
+void vhi_queue_check(struct vh_queue *queue);
+void vhi_queue_forget(struct vh_queue *queue);
+int vhi_queue_watch_kick(struct vh_queue *queue, int fd);
+
+/* vring.c: the control side. */
+void vhi_vring_init(struct vh_queue *queue, struct vh_device *device,
+		    uint32_t index);
+int vhi_vring_stop(struct vh_queue *queue);
+void vhi_vring_clear(struct vh_queue *queue);
+int vhi_vring_set_num(struct vh_backend *b, uint32_t q, uint32_t num);
+int vhi_vring_set_addr(struct vh_backend *b, uint32_t q,
+		       const struct vh_vring_addr *addr);
+int vhi_vring_set_base(struct vh_backend *b, uint32_t q, uint32_t base);
+int vhi_vring_get_base(struct vh_backend *b, uint32_t q, uint32_t *ret_base);
+int vhi_vring_set_kick(struct vh_backend *b, uint32_t q, int fd);
+int vhi_vring_set_call(struct vh_backend *b, uint32_t q, int fd);
+int vhi_vring_set_err(struct vh_backend *b, uint32_t q, int fd);
+int vhi_vring_set_enable(struct vh_backend *b, uint32_t q, bool enable);
+
+/* memory.c: the control side. */
+int vhi_device_set_mem_table(struct vh_backend *b,
+			     const struct vh_region regions[],
+			     unsigned int count);
+int vhi_device_add_region(struct vh_backend *b, const struct vh_region *region);
+int vhi_device_remove_region(struct vh_backend *b,
+			     const struct vh_region *region);
+int vhi_device_drop_memory(struct vh_device *device);
+
+/* device.c */
+void vhi_device_dispose(struct vh_device *device);
+
+/* control.c */
+int vhi_device_release(struct vh_backend *b);
+
+#endif

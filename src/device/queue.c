@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/* A queue, as its worker sees it. */
+#include "device.h"
+
+#include <base/fault.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <sys/epoll.h>
+
+/* One writer, so a plain addition; readers may look at any time. */
+static void count(uint64_t *counter, uint64_t n)
+{
+	__atomic_store_n(counter, *counter + n, __ATOMIC_RELAXED);
+}
+
+void vhi_queue_activate(struct vh_queue *queue)
+{
+	struct vh_worker *worker = queue->worker;
+
+	if (queue->active || !queue->ring || !queue->live || queue->stopping)
+		return;
+	queue->active = true;
+	worker->active[worker->active_count++] = queue;
+}
+
+void vhi_queue_kicked(struct vh_queue *queue)
+{
+	count(&queue->counters.kicks, 1);
+	vhi_notifier_drain(&queue->kick);
+	if (!queue->ring || queue->active)
+		return;
+	vh_virtqueue_disable_kick(queue->ring);
+	vhi_queue_activate(queue);
+}
+
+/* Tells everybody, once, that the ring is broken. */
+void vhi_queue_check(struct vh_queue *queue)
+{
+	struct vh_device *device = queue->device;
+	const struct vh_fault *why = vh_virtqueue_fault(queue->ring);
+
+	if (!why || queue->reported)
+		return;
+	queue->reported = true;
+	queue->active = false;
+	count(&queue->counters.faults, 1);
+	__atomic_add_fetch(&device->broken, 1, __ATOMIC_RELAXED);
+	vhi_log_fault(&device->log, VH_LOG_WARN, "queue broken", why);
+	vhi_notifier_signal(&queue->err);
+	vhi_backend_vring_fault(&device->backend, why);
+}
+
+/* The ring ran dry: true if it must be looked at again at once. */
+static bool stays_awake(struct vh_queue *queue)
+{
+	if (queue->kick.fd < 0)
+		return true;
+	return vh_virtqueue_enable_kick(queue->ring) == 1;
+}
+
+void vhi_queue_run(struct vh_queue *queue)
+{
+	struct vh_device *device = queue->device;
+	struct vh_chain *chains[VH_VIRTQUEUE_BURST];
+	int n;
+
+	if (!queue->ring || !queue->live || queue->stopping ||
+	    queue->reported) {
+		queue->active = false;
+		return;
+	}
+	n = vh_virtqueue_pop(queue->ring, chains, VH_VIRTQUEUE_BURST);
+	if (n > 0) {
+		count(&queue->counters.requests, (uint64_t)n);
+		count(&queue->counters.bursts, 1);
+		device->ops.process(device->user, queue, chains,
+				    (unsigned int)n);
+		return;
+	}
+	queue->active = n == 0 && stays_awake(queue);
+	if (n < 0)
+		vhi_queue_check(queue);
+}
+
+static void touch(struct vh_queue *queue)
+{
+	struct vh_worker *worker = queue->worker;
+
+	if (queue->touched)
+		return;
+	queue->touched = true;
+	worker->touched[worker->touched_count++] = queue;
+}
+
+void vhi_queue_publish(struct vh_queue *queue)
+{
+	queue->touched = false;
+	if (!queue->ring)
+		return;
+	if (vh_virtqueue_publish(queue->ring) > 0) {
+		count(&queue->counters.calls, 1);
+		vhi_notifier_signal(&queue->call);
+	}
+	vhi_queue_check(queue);
+}
+
+/* Takes the queue off its worker's lists. */
+static void remove_from(struct vh_queue *list[], unsigned int *length,
+			const struct vh_queue *queue)
+{
+	for (unsigned int i = 0; i < *length; i++) {
+		if (list[i] == queue) {
+			list[i] = list[--*length];
+			return;
+		}
+	}
+}
+
+void vhi_queue_forget(struct vh_queue *queue)
+{
+	struct vh_worker *worker = queue->worker;
+
+	remove_from(worker->active, &worker->active_count, queue);
+	remove_from(worker->touched, &worker->touched_count, queue);
+	queue->active = queue->touched = false;
+	if (queue->reported)
+		__atomic_sub_fetch(&queue->device->broken, 1, __ATOMIC_RELAXED);
+	queue->reported = false;
+}
+
+/* Replaces the kick descriptor; -1 polls. */
+int vhi_queue_watch_kick(struct vh_queue *queue, int fd)
+{
+	/*
+	 * Edge-triggered: every write to an eventfd is an event, whether or
+	 * not the value was read, which saves a system call for each kick.
+	 */
+	struct epoll_event event = {.events = EPOLLIN | EPOLLET,
+				    .data.ptr = queue};
+	struct vhi_notifier kick;
+	int epoll = queue->worker->epoll;
+	int r = vhi_notifier_init(&kick, fd);
+
+	if (r < 0)
+		return r;
+	if (fd >= 0 && epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event) < 0)
+		return -errno;
+	if (queue->watched)
+		epoll_ctl(epoll, EPOLL_CTL_DEL, queue->kick.fd, NULL);
+	queue->kick = kick;
+	queue->watched = fd >= 0;
+	return 0;
+}
+
+void vh_queue_complete(struct vh_queue *queue, struct vh_chain *chain,
+		       uint32_t written)
+{
+	vh_virtqueue_push(queue->ring, chain, written);
+	touch(queue);
+}
+
+void vh_queue_break(struct vh_queue *queue, uint32_t code, const char *section,
+		    const char *format, ...)
+{
+	struct vh_fault fault;
+	va_list args;
+
+	va_start(args, format);
+	vhi_vfault(&fault, code, -EPROTO, section, format, args);
+	va_end(args);
+	vh_virtqueue_break(queue->ring, code, section, "%s", fault.text);
+	touch(queue);
+}
+
+void vh_queue_warn(struct vh_queue *queue, uint32_t code, const char *section,
+		   const char *format, ...)
+{
+	struct vh_fault fault;
+	va_list args;
+
+	if (!vhi_log_wants(&queue->device->log, VH_LOG_WARN))
+		return;
+	va_start(args, format);
+	vhi_vfault(&fault, code, -EPROTO, section, format, args);
+	va_end(args);
+	fault.queue = queue->index;
+	vhi_log_fault(&queue->device->log, VH_LOG_WARN, "request", &fault);
+}
+
+uint32_t vh_queue_index(const struct vh_queue *queue)
+{
+	return queue->index;
+}
+
+uint64_t vh_queue_features(const struct vh_queue *queue)
+{
+	return queue->device->features;
+}
+
+struct vh_worker *vh_queue_worker(const struct vh_queue *queue)
+{
+	return queue->worker;
+}
+
+void *vh_queue_user(const struct vh_queue *queue)
+{
+	return queue->user;
+}
+
+void vh_queue_set_user(struct vh_queue *queue, void *user)
+{
+	queue->user = user;
+}

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/*
+ * Tasks: how the control side changes what belongs to a worker. The task
+ * lives on the caller's stack; the worker runs it between two bursts, again
+ * after every round while it answers VHI_AGAIN, and then wakes the caller.
+ */
+#include "device.h"
+
+static void finish(struct vh_worker *worker, struct vhi_task *task, int result)
+{
+	pthread_mutex_lock(&worker->lock);
+	task->result = result;
+	task->done = true;
+	pthread_cond_broadcast(&worker->done);
+	pthread_mutex_unlock(&worker->lock);
+}
+
+/* The inbox, oldest first. */
+static struct vhi_task *take_inbox(struct vh_worker *worker)
+{
+	struct vhi_task *task, *next, *oldest = NULL;
+
+	if (!__atomic_load_n(&worker->inbox, __ATOMIC_RELAXED))
+		return NULL;
+	pthread_mutex_lock(&worker->lock);
+	task = worker->inbox;
+	__atomic_store_n(&worker->inbox, NULL, __ATOMIC_RELAXED);
+	pthread_mutex_unlock(&worker->lock);
+	for (; task; task = next) {
+		next = task->next;
+		task->next = oldest;
+		oldest = task;
+	}
+	return oldest;
+}
+
+void vhi_worker_run_tasks(struct vh_worker *worker)
+{
+	struct vhi_task **place = &worker->waiting;
+	struct vhi_task *task, *next;
+	int r;
+
+	while (*place)
+		place = &(*place)->next;
+	*place = take_inbox(worker);
+	for (place = &worker->waiting; (task = *place);) {
+		r = task->run(worker, task->arg);
+		if (r == VHI_AGAIN) {
+			place = &task->next;
+			continue;
+		}
+		next = task->next; /* task is gone once it is finished */
+		finish(worker, task, r);
+		*place = next;
+	}
+}
+
+static int call_inline(struct vh_worker *worker,
+		       int (*run)(struct vh_worker *worker, void *arg),
+		       void *arg)
+{
+	int r;
+
+	for (;;) {
+		vhi_worker_guard(worker);
+		r = run(worker, arg);
+		vhi_worker_unguard(worker);
+		if (r != VHI_AGAIN)
+			return r;
+		vhi_worker_round(worker, -1);
+	}
+}
+
+int vhi_worker_call(struct vh_worker *worker,
+		    int (*run)(struct vh_worker *worker, void *arg), void *arg)
+{
+	struct vhi_task task = {.run = run, .arg = arg};
+
+	if (!worker->threaded)
+		return call_inline(worker, run, arg);
+	pthread_mutex_lock(&worker->lock);
+	task.next = worker->inbox;
+	__atomic_store_n(&worker->inbox, &task, __ATOMIC_RELAXED);
+	vhi_eventfd_signal(worker->wake);
+	while (!task.done)
+		pthread_cond_wait(&worker->done, &worker->lock);
+	pthread_mutex_unlock(&worker->lock);
+	return task.result;
+}

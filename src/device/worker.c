@@ -1,0 +1,294 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/*
+ * A worker: waits for kicks, for the device's own descriptor and for tasks,
+ * and runs its queues burst by burst.
+ */
+#include "device.h"
+
+#include <base/fault.h>
+#include <errno.h>
+#include <memory/translate.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#define EVENTS_AT_ONCE 32
+/* Bursts of each queue before others' kicks and tasks are looked at. */
+#define BURSTS_PER_ROUND 8
+
+static int init_lists(struct vh_worker *worker)
+{
+	uint32_t queues = worker->device->opts.num_queues;
+
+	worker->active = calloc(queues, sizeof(struct vh_queue *));
+	worker->touched = calloc(queues, sizeof(struct vh_queue *));
+	return worker->active && worker->touched ? 0 : -ENOMEM;
+}
+
+static int init_epoll(struct vh_worker *worker)
+{
+	struct epoll_event event = {.events = EPOLLIN,
+				    .data.ptr = &worker->wake};
+
+	worker->epoll = epoll_create1(EPOLL_CLOEXEC);
+	if (worker->epoll < 0)
+		return -errno;
+	worker->wake = vhi_eventfd();
+	if (worker->wake < 0)
+		return worker->wake;
+	if (epoll_ctl(worker->epoll, EPOLL_CTL_ADD, worker->wake, &event) < 0)
+		return -errno;
+	return 0;
+}
+
+int vhi_worker_init(struct vh_worker *worker, struct vh_device *device,
+		    uint32_t index)
+{
+	int r;
+
+	worker->device = device;
+	worker->index = index;
+	worker->threaded = device->opts.workers > 0;
+	worker->epoll = worker->wake = worker->watch_fd = -1;
+	pthread_mutex_init(&worker->lock, NULL);
+	pthread_cond_init(&worker->done, NULL);
+	r = init_lists(worker);
+	return r < 0 ? r : init_epoll(worker);
+}
+
+void vhi_worker_done(struct vh_worker *worker)
+{
+	if (!worker->device)
+		return;
+	vhi_fd_close(&worker->epoll);
+	vhi_fd_close(&worker->wake);
+	free(worker->active);
+	free(worker->touched);
+	pthread_mutex_destroy(&worker->lock);
+	pthread_cond_destroy(&worker->done);
+}
+
+void vhi_worker_guard(struct vh_worker *worker)
+{
+	(void)worker;
+	vhi_memory_guard_begin();
+}
+
+/* Every queue of the device may have seen zeroes where data was. */
+static void memory_vanished(struct vh_worker *worker)
+{
+	struct vh_device *device = worker->device;
+
+	__atomic_store_n(&device->memory_vanished, true, __ATOMIC_RELEASE);
+	for (uint32_t i = 0; i < device->num_workers; i++)
+		vhi_eventfd_signal(device->workers[i].wake);
+}
+
+static void break_queues(struct vh_worker *worker)
+{
+	struct vh_device *device = worker->device;
+
+	for (uint32_t i = 0; i < device->opts.num_queues; i++) {
+		struct vh_queue *queue = &device->queues[i];
+
+		if (queue->worker != worker || !queue->ring)
+			continue;
+		vh_virtqueue_break(queue->ring, VH_FAULT_MEM_VANISHED, "",
+				   "the file behind guest memory shrank "
+				   "while it was mapped");
+		vhi_queue_check(queue);
+	}
+}
+
+void vhi_worker_unguard(struct vh_worker *worker)
+{
+	vhi_memory_guard_end();
+	if (__builtin_expect(vhi_memory_guard_hit(NULL), 0))
+		memory_vanished(worker);
+	if (__builtin_expect(__atomic_load_n(&worker->device->memory_vanished,
+					     __ATOMIC_ACQUIRE),
+			     0))
+		break_queues(worker);
+}
+
+static void wait_events(struct vh_worker *worker, int timeout_ms)
+{
+	struct epoll_event events[EVENTS_AT_ONCE];
+	int n = epoll_wait(worker->epoll, events, EVENTS_AT_ONCE, timeout_ms);
+
+	for (int i = 0; i < n; i++) {
+		if (events[i].data.ptr == &worker->wake)
+			vhi_eventfd_drain(worker->wake);
+		else if (events[i].data.ptr == &worker->watch_fd)
+			worker->watch_fired = true;
+		else
+			vhi_queue_kicked(events[i].data.ptr);
+	}
+}
+
+static void settle(struct vh_worker *worker)
+{
+	struct vh_device *device = worker->device;
+
+	if (device->ops.flush && worker->begun)
+		device->ops.flush(device->user, worker);
+	/* Publishing touches no queue, so the list doesn't grow meanwhile. */
+	for (unsigned int i = 0; i < worker->touched_count; i++)
+		vhi_queue_publish(worker->touched[i]);
+	worker->touched_count = 0;
+}
+
+/* One burst of each active queue; those that ran dry leave the list. */
+static void run_active(struct vh_worker *worker)
+{
+	unsigned int kept = 0;
+	unsigned int count = worker->active_count;
+
+	for (unsigned int i = 0; i < count; i++) {
+		struct vh_queue *queue = worker->active[i];
+
+		vhi_queue_run(queue);
+		if (queue->active)
+			worker->active[kept++] = queue;
+	}
+	worker->active_count = kept;
+}
+
+void vhi_worker_round(struct vh_worker *worker, int timeout_ms)
+{
+	wait_events(worker, worker->active_count ? 0 : timeout_ms);
+	vhi_worker_guard(worker);
+	if (worker->watch_fired) {
+		worker->watch_fired = false;
+		worker->watch_ready(worker->watch_user);
+	}
+	for (int i = 0; i < BURSTS_PER_ROUND; i++) {
+		run_active(worker);
+		settle(worker);
+		if (!worker->active_count)
+			break;
+	}
+	vhi_worker_run_tasks(worker);
+	vhi_worker_unguard(worker);
+}
+
+static bool must_quit(struct vh_worker *worker)
+{
+	return __atomic_load_n(&worker->quit, __ATOMIC_ACQUIRE);
+}
+
+static void end_callbacks(struct vh_worker *worker)
+{
+	struct vh_device *device = worker->device;
+
+	if (worker->begun && device->ops.worker_stop)
+		device->ops.worker_stop(device->user, worker);
+	worker->begun = false;
+	vh_worker_unwatch(worker);
+	worker->user = NULL;
+}
+
+static void *thread_main(void *arg)
+{
+	struct vh_worker *worker = arg;
+
+	while (!must_quit(worker))
+		vhi_worker_round(worker, -1);
+	end_callbacks(worker);
+	return NULL;
+}
+
+/* Signals are the program's: its own threads get them, never ours. */
+static int create_thread(struct vh_worker *worker)
+{
+	sigset_t all, before;
+	char name[16];
+	int r;
+
+	sigfillset(&all);
+	/* A blocked SIGBUS would be deadly instead of caught. */
+	sigdelset(&all, SIGBUS);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	r = pthread_create(&worker->thread, NULL, thread_main, worker);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	if (r)
+		return -r;
+	snprintf(name, sizeof(name), "%.10s/%u", worker->device->name,
+		 worker->index);
+	pthread_setname_np(worker->thread, name);
+	return 0;
+}
+
+int vhi_worker_begin(struct vh_worker *worker)
+{
+	int r;
+
+	if (worker->running || !worker->threaded)
+		return 0;
+	worker->quit = false;
+	r = create_thread(worker);
+	if (r < 0)
+		return vhi_fault(&worker->device->backend.fault,
+				 VH_FAULT_SYSTEM, r, "",
+				 "thread of worker %u can't be made: error %d",
+				 worker->index, -r);
+	worker->running = true;
+	return 0;
+}
+
+void vhi_worker_stop(struct vh_worker *worker)
+{
+	if (!worker->threaded) {
+		end_callbacks(worker);
+		return;
+	}
+	if (!worker->running)
+		return;
+	__atomic_store_n(&worker->quit, true, __ATOMIC_RELEASE);
+	vhi_eventfd_signal(worker->wake);
+	pthread_join(worker->thread, NULL);
+	worker->running = false;
+}
+
+int vh_worker_watch(struct vh_worker *worker, int fd, void (*ready)(void *),
+		    void *user)
+{
+	struct epoll_event event = {.events = EPOLLIN,
+				    .data.ptr = &worker->watch_fd};
+
+	if (worker->watch_fd >= 0)
+		return -EEXIST;
+	if (epoll_ctl(worker->epoll, EPOLL_CTL_ADD, fd, &event) < 0)
+		return -errno;
+	worker->watch_fd = fd;
+	worker->watch_ready = ready;
+	worker->watch_user = user;
+	return 0;
+}
+
+void vh_worker_unwatch(struct vh_worker *worker)
+{
+	if (worker->watch_fd < 0)
+		return;
+	epoll_ctl(worker->epoll, EPOLL_CTL_DEL, worker->watch_fd, NULL);
+	worker->watch_fd = -1;
+	worker->watch_fired = false;
+}
+
+void *vh_worker_user(const struct vh_worker *worker)
+{
+	return worker->user;
+}
+
+void vh_worker_set_user(struct vh_worker *worker, void *user)
+{
+	worker->user = user;
+}
+
+uint32_t vh_worker_index(const struct vh_worker *worker)
+{
+	return worker->index;
+}

@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/*
+ * The vhost-user server. One struct for the server, which lives as long as
+ * the program wants, and one for the session with the present front-end.
+ *
+ * Everything belongs to the thread that dispatches, but what "shared" marks.
+ */
+#ifndef USER_SERVER_H
+#define USER_SERVER_H
+
+#include <base/fd.h>
+#include <base/log.h>
+#include <libvhost/user.h>
+#include <protocol/channel.h>
+#include <pthread.h>
+#include <sys/types.h>
+
+#define VHI_BIT(n) (UINT64_C(1) << (n))
+
+/* Where the front-end sees guest memory: to convert ring addresses. */
+struct vhi_user_regions {
+	unsigned int count;
+	struct vh_region *list; /* room for VH_MEMORY_MAX_REGIONS, or NULL */
+};
+
+struct vhi_session {
+	struct vhi_channel *channel; /* NULL: nobody is connected */
+	struct vhi_channel *reverse; /* of SET_BACKEND_REQ_FD, or NULL */
+	struct vh_message_context context;
+	struct vhi_user_regions regions;
+	uint64_t started[4]; /* a bit for each of 256 rings */
+};
+
+struct vh_user_server {
+	struct vh_backend *backend;
+	struct vh_user_serve_opts opts;
+	struct vhi_log log;
+	char *path;
+	int epoll;
+	int wake;  /* eventfd: something shared changed */
+	int timer; /* next try to connect or accept; end of patience */
+	int listener;
+	dev_t socket_dev; /* our socket file, to be removed */
+	ino_t socket_ino;
+	bool owns_path;
+	bool ended;	       /* nobody can come any more */
+	bool impatient;	       /* the timer runs for the front-end */
+	unsigned int pause_ms; /* before the next try */
+	struct vhi_session session;
+	struct vh_fault fault; /* of the message in hand */
+
+	/* shared: thread and its end, by atomics */
+	pthread_t thread;
+	bool running;
+	bool quit;
+	bool config_changed;
+	int ended_fd;
+
+	/* shared, by the lock */
+	pthread_mutex_t lock;
+	struct vh_user_server_info info;
+	struct vh_fault last_fault;
+};
+
+/* An answer in the making. */
+struct vhi_reply {
+	bool made; /* message counts */
+	struct vh_message message;
+	int fd; /* goes with it and is closed then; -1: none */
+	uint8_t config[VH_USER_MAX_CONFIG];
+};
+
+/* socket.c: words for failures go into *fault. */
+int vhi_socket_listen(struct vh_user_server *server, struct vh_fault *fault);
+int vhi_socket_connect(const struct vh_user_server *server);
+int vhi_socket_check_path(const char *path, struct vh_fault *fault);
+int vhi_socket_adopt(struct vh_user_server *server, int fd, int *ret_connected,
+		     struct vh_fault *fault);
+void vhi_socket_remove(struct vh_user_server *server);
+
+/* loop.c */
+int vhi_server_watch(struct vh_user_server *server, int fd, uint32_t events);
+void vhi_server_unwatch(struct vh_user_server *server, int fd);
+void vhi_server_set_timer(struct vh_user_server *server, unsigned int ms);
+int vhi_server_run(struct vh_user_server *server, int timeout_ms);
+/* Looks for the next front-end. */
+void vhi_server_seek(struct vh_user_server *server);
+
+/* session.c */
+int vhi_session_open(struct vh_user_server *server, int socket);
+void vhi_session_close(struct vh_user_server *server);
+/* Readable or writable; false: the session has ended. */
+bool vhi_session_progress(struct vh_user_server *server);
+void vhi_session_tell_config(struct vh_user_server *server);
+void vhi_session_note_fault(struct vh_user_server *server,
+			    const struct vh_fault *fault);
+bool vhi_session_has(const struct vh_user_server *server, unsigned int bit);
+
+/* answer.c: one frame; false: the connection must end. */
+bool vhi_answer(struct vh_user_server *server, const struct vhi_frame *frame);
+
+/* handlers.c: 0 or a negative errno with words in server->fault. */
+int vhi_handle(struct vh_user_server *server, const struct vh_message *message,
+	       struct vhi_reply *reply);
+uint64_t vhi_protocol_features(const struct vh_user_server *server);
+
+/* regions.c */
+int vhi_regions_set(struct vhi_user_regions *regions,
+		    const struct vh_region list[], unsigned int count);
+int vhi_regions_add(struct vhi_user_regions *regions,
+		    const struct vh_region *region);
+void vhi_regions_remove(struct vhi_user_regions *regions,
+			const struct vh_region *region);
+void vhi_regions_free(struct vhi_user_regions *regions);
+bool vhi_regions_to_guest(const struct vhi_user_regions *regions,
+			  struct vh_user_addr user, vh_gpa *ret_guest);
+
+#endif

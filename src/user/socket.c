@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/* Socket files: made without stealing a live server's, removed if ours. */
+#include "server.h"
+
+#include <base/fault.h>
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#define PATH_LIMIT (sizeof(((struct sockaddr_un *)NULL)->sun_path) - 1)
+
+int vhi_socket_check_path(const char *path, struct vh_fault *fault)
+{
+	if (!path || !*path)
+		return vhi_fault(fault, VH_FAULT_CALLER, -EINVAL, "",
+				 "the socket path is empty");
+	if (strlen(path) > PATH_LIMIT)
+		return vhi_fault(fault, VH_FAULT_CALLER, -ENAMETOOLONG, "",
+				 "the socket path has %zu bytes, the limit is "
+				 "%zu",
+				 strlen(path), PATH_LIMIT);
+	return 0;
+}
+
+static void set_address(struct sockaddr_un *address, const char *path)
+{
+	*address = (struct sockaddr_un){.sun_family = AF_UNIX};
+	memcpy(address->sun_path, path, strlen(path));
+}
+
+static int unix_socket(void)
+{
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	return fd < 0 ? -errno : fd;
+}
+
+int vhi_socket_connect(const struct vh_user_server *server)
+{
+	struct sockaddr_un address;
+	int fd = unix_socket();
+	int r;
+
+	if (fd < 0)
+		return fd;
+	set_address(&address, server->path);
+	if (connect(fd, (const struct sockaddr *)&address, sizeof(address)) ==
+	    0)
+		return fd;
+	r = -errno;
+	vhi_fd_close(&fd);
+	return r;
+}
+
+/* Somebody bound this path before: 0 if the file is dead and now gone. */
+static int clear_path(const struct vh_user_server *server,
+		      struct vh_fault *fault)
+{
+	struct stat st;
+	int fd;
+
+	if (lstat(server->path, &st) < 0)
+		return errno == ENOENT ? 0 : -errno;
+	if (!S_ISSOCK(st.st_mode))
+		return vhi_fault(fault, VH_FAULT_CALLER, -EADDRINUSE, "",
+				 "%.150s exists and isn't a socket",
+				 server->path);
+	fd = vhi_socket_connect(server);
+	if (fd != -ECONNREFUSED) {
+		if (fd >= 0)
+			vhi_fd_close(&fd);
+		return vhi_fault(fault, VH_FAULT_CALLER, -EADDRINUSE, "",
+				 "another server listens on %.150s",
+				 server->path);
+	}
+	return unlink(server->path) < 0 && errno != ENOENT ? -errno : 0;
+}
+
+static int bind_and_listen(struct vh_user_server *server, int fd)
+{
+	struct sockaddr_un address;
+	struct stat st;
+
+	set_address(&address, server->path);
+	if (bind(fd, (const struct sockaddr *)&address, sizeof(address)) < 0)
+		return -errno;
+	if (lstat(server->path, &st) == 0) {
+		server->socket_dev = st.st_dev;
+		server->socket_ino = st.st_ino;
+		server->owns_path = true;
+	}
+	return listen(fd, 16) < 0 ? -errno : 0;
+}
+
+int vhi_socket_listen(struct vh_user_server *server, struct vh_fault *fault)
+{
+	int fd, r;
+
+	vhi_fault_clear(fault);
+	r = clear_path(server, fault);
+	if (r < 0)
+		goto failed;
+	fd = unix_socket();
+	if (fd < 0) {
+		r = fd;
+		goto failed;
+	}
+	r = bind_and_listen(server, fd);
+	if (r == 0) {
+		server->listener = fd;
+		return 0;
+	}
+	vhi_fd_close(&fd);
+failed:
+	if (fault && fault->code == VH_FAULT_NONE)
+		vhi_fault(fault, VH_FAULT_SYSTEM, r, "",
+			  "can't listen on %.120s: %s", server->path,
+			  strerrordesc_np(-r));
+	return r;
+}
+
+static int get_option(int fd, int option)
+{
+	socklen_t size = sizeof(int);
+	int value;
+
+	if (getsockopt(fd, SOL_SOCKET, option, &value, &size) < 0)
+		return -errno;
+	return value;
+}
+
+/* A descriptor that somebody else made: listening, or connected. */
+int vhi_socket_adopt(struct vh_user_server *server, int fd, int *ret_connected,
+		     struct vh_fault *fault)
+{
+	int r;
+
+	if (get_option(fd, SO_DOMAIN) != AF_UNIX ||
+	    get_option(fd, SO_TYPE) != SOCK_STREAM)
+		return vhi_fault(fault, VH_FAULT_CALLER, -EINVAL, "",
+				 "descriptor %d isn't a Unix stream socket",
+				 fd);
+	r = vhi_fd_dup(fd);
+	if (r < 0)
+		return vhi_fault(fault, VH_FAULT_SYSTEM, r, "",
+				 "descriptor %d can't be duplicated: %s", fd,
+				 strerrordesc_np(-r));
+	if (get_option(fd, SO_ACCEPTCONN) > 0) {
+		server->listener = r;
+		return vhi_fd_set_nonblock(r, true);
+	}
+	*ret_connected = r;
+	return 0;
+}
+
+void vhi_socket_remove(struct vh_user_server *server)
+{
+	struct stat st;
+
+	if (server->owns_path && lstat(server->path, &st) == 0 &&
+	    st.st_dev == server->socket_dev && st.st_ino == server->socket_ino)
+		unlink(server->path);
+	server->owns_path = false;
+}

@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+# shellcheck shell=bash
+#
+# QEMU as the front-end, a distribution's kernel as the guest. No KVM.
+
+qemu_memory=256
+
+# begin_qemu NAME: a disk and a kernel to boot on it
+begin_qemu()
+{
+	local cache=${BUILD_DIR:-/tmp}/guest-kernel status=0
+
+	begin "$1" qemu-system-x86_64 busybox cpio xz mke2fs e2fsck debugfs \
+		blkdiscard
+	find_backend
+	"$VH_TESTS/get-kernel" "$cache" >"$work/get-kernel.log" || status=$?
+	[ "$status" -ne 77 ] || skip "$(sed -n 's/^skipped: //p' \
+		"$work/get-kernel.log")"
+	[ "$status" -eq 0 ] || fail "no kernel to boot"
+	kernel=$cache/vmlinuz
+	make_disk "$VH_TESTS"/guest/*.sh
+	make_initramfs "$cache"/modules/*
+}
+
+# start_qemu SCRIPT QUEUES CPUS CHARDEV-OPTIONS ARGUMENT...: in the background
+start_qemu()
+{
+	local script=$1 queues=$2 cpus=$3 chardev=$4
+	local memory=memory-backend-memfd,id=mem,share=on
+
+	shift 4
+	mkfifo "$work/qmp.in" "$work/qmp.out"
+	start_guest qemu-system-x86_64 -M pc,memory-backend=mem \
+		-accel tcg,thread=multi -cpu max -smp "$cpus" \
+		-m "$qemu_memory" -object "$memory,size=${qemu_memory}M" \
+		-nodefaults -display none -serial stdio -no-reboot \
+		-chardev "pipe,id=qmp,path=$work/qmp" \
+		-mon chardev=qmp,mode=control \
+		-chardev "socket,id=disk,path=$socket$chardev" \
+		-device "vhost-user-blk-pci,chardev=disk,num-queues=$queues" \
+		-kernel "$kernel" -initrd "$initramfs" -append \
+		"console=ttyS0 quiet panic=-1 root=/dev/vda rw vh_run=$script" \
+		"$@"
+	exec {qmp_in}<>"$work/qmp.in" {qmp_out}<>"$work/qmp.out"
+	qmp qmp_capabilities
+}
+
+# qmp COMMAND: waits for its answer
+qmp()
+{
+	local line
+
+	printf '{"execute":"%s"}\n' "$1" >&"$qmp_in"
+	while read -r -t 60 -u "$qmp_out" line; do
+		echo "$1: $line" >>"$work/qmp.log"
+		case $line in
+		*'"return"'*) return ;;
+		*'"error"'*) fail "QEMU refused $1: $line" ;;
+		esac
+	done
+	fail "QEMU did not answer $1"
+}
+
+# The guest writes "progress" on the console whenever a file is safe.
+progress()
+{
+	guest_lines progress | wc -l
+}
+
+progress_is()
+{
+	running "$guest" || fail "the guest ended too early"
+	[ "$(progress)" -ge "$1" ]
+}
+
+# await_progress N: N files more than there are now
+await_progress()
+{
+	local goal=$(($(progress) + $1))
+
+	wait_for 120 "$1 more files from the guest" progress_is "$goal"
+}
+
+guest_has_said()
+{
+	running "$guest" || fail "the guest ended too early"
+	guest_said "$1"
+}

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+#include "say.h"
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+static const char *level_prefix(uint32_t level)
+{
+	switch (level) {
+	case VH_LOG_ERROR:
+		return "error: ";
+	case VH_LOG_WARN:
+		return "warning: ";
+	case VH_LOG_DEBUG:
+		return "debug: ";
+	default:
+		return "";
+	}
+}
+
+/* One write() a line, so that the lines of several threads don't mix. */
+static void write_line(void *user, uint32_t level, const char *text)
+{
+	char line[640];
+	int n = snprintf(line, sizeof(line) - 1, "%s: %s%s", (const char *)user,
+			 level_prefix(level), text);
+
+	if (n < 0)
+		return;
+	if ((size_t)n > sizeof(line) - 2)
+		n = (int)sizeof(line) - 2;
+	line[n++] = '\n';
+	if (write(STDERR_FILENO, line, (size_t)n) < 0)
+		return;
+}
+
+struct vh_log say_log(const char *program, uint32_t level)
+{
+	return (struct vh_log){
+	    .write = write_line,
+	    .user = (void *)(uintptr_t)program,
+	    .level = level,
+	};
+}
+
+const char *error_text(int error)
+{
+	const char *text = strerrordesc_np(error);
+
+	return text ? text : "unknown error";
+}
+
+void say(const struct vh_log *log, uint32_t level, const char *format, ...)
+{
+	char text[600];
+	va_list args;
+
+	if (level > log->level)
+		return;
+	va_start(args, format);
+	vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	log->write(log->user, level, text);
+}

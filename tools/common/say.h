@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/* Lines on stderr, from a program and from the libraries that it uses. */
+#ifndef TOOLS_SAY_H
+#define TOOLS_SAY_H
+
+#include <libvhost/base.h>
+
+/* Exit statuses of all our programs. */
+enum {
+	EXIT_OK = 0,
+	EXIT_RUNTIME = 1, /* something failed that might work another time */
+	EXIT_USAGE = 2,	  /* the command line, or what it names, is wrong */
+};
+
+/* A log hook that writes "program: warning: text"; program is kept. */
+struct vh_log say_log(const char *program, uint32_t level);
+
+/* Writes a line if its level is within the log's. */
+void say(const struct vh_log *log, uint32_t level, const char *format, ...)
+    VH_PRINTF(3, 4);
+
+/* As strerror(), but for any thread. */
+const char *error_text(int error);
+
+#endif
