@@ -14,7 +14,7 @@
  *
  *	bench-ring [--rounds=N]		JSON on standard output
  */
-#include "../tests/support/driver_ring.h"
+#include "driver_ring.h"
 #include <endian.h>
 #include <errno.h>
 #include <libvhost/virtqueue.h>

@@ -2,9 +2,12 @@
 /*
  * A complete vhost-user back-end: a virtio entropy device.
  *
- *	rng /tmp/rng.sock &
- *	qemu-system-x86_64 ... -chardev socket,id=c0,path=/tmp/rng.sock \
- *		-device vhost-user-rng-pci,chardev=c0
+ *	rng /tmp/rng.sock
+ *
+ * and, in another terminal, QEMU with memory that is shared:
+ *
+ *	-chardev socket,id=rng,path=/tmp/rng.sock
+ *	-device vhost-user-rng-pci,chardev=rng
  */
 #include <libvhost/libvhost.h>
 #include <stdio.h>
@@ -26,6 +29,8 @@ static void process(void *user, struct vh_queue *queue,
 
 			if (n > 0)
 				written += (uint32_t)n;
+			if (n != (ssize_t)piece->iov_len)
+				break; /* no gaps in what was written */
 		}
 		vh_queue_complete(queue, chain, written);
 	}

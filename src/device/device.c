@@ -70,7 +70,7 @@ int vh_device_new(const struct vh_device_ops *ops,
 		r = vhi_opts_copy(&our_opts, sizeof(our_opts), opts);
 	if (r == 0)
 		r = check_opts(&our_ops, &our_opts);
-	if (r < 0)
+	if (r != 0)
 		return r;
 	device = calloc(1, sizeof(*device) +
 			       our_opts.num_queues * sizeof(struct vh_queue));

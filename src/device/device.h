@@ -65,6 +65,10 @@ struct vh_queue {
 	bool live;     /* enabled */
 	bool active;   /* on the worker's list: there may be chains */
 	bool touched;  /* completions wait to be published */
+	unsigned int unpublished; /* how many */
+	uint64_t dry_since;	  /* ns; 0: the last look found chains */
+	uint64_t asleep_since;	  /* ns; 0: awake */
+	uint32_t linger;	  /* ns to look on before sleeping */
 	bool stopping; /* takes no more chains */
 	bool reported; /* that it is broken */
 	bool watched;  /* kick is in the worker's epoll set */
@@ -156,6 +160,7 @@ void vhi_worker_unguard(struct vh_worker *worker);
 void vhi_queue_activate(struct vh_queue *queue);
 void vhi_queue_run(struct vh_queue *queue);
 void vhi_queue_publish(struct vh_queue *queue);
+void vhi_queue_settle(struct vh_queue *queue);
 void vhi_queue_kicked(struct vh_queue *queue);
 void vhi_queue_check(struct vh_queue *queue);
 void vhi_queue_forget(struct vh_queue *queue);

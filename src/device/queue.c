@@ -6,6 +6,31 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <sys/epoll.h>
+#include <time.h>
+
+/*
+ * Completions that the driver is shown without waiting for the rest of the
+ * burst: while it consumes them and makes more requests, we work on the
+ * rest, and neither side runs dry.
+ */
+#define PUBLISH_AFTER 8
+
+/*
+ * A driver that answers faster than a sleep and a wake-up take is waited for
+ * awake: at first for a moment, longer while that pays, not at all once it
+ * doesn't.
+ */
+#define LINGER_FIRST_NS 2000
+#define LINGER_MOST_NS 10000
+#define SHORT_SLEEP_NS 50000
+
+static uint64_t now_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
 
 /* One writer, so a plain addition; readers may look at any time. */
 static void count(uint64_t *counter, uint64_t n)
@@ -30,6 +55,10 @@ void vhi_queue_kicked(struct vh_queue *queue)
 	if (!queue->ring || queue->active)
 		return;
 	vh_virtqueue_disable_kick(queue->ring);
+	if (queue->asleep_since &&
+	    now_ns() - queue->asleep_since < SHORT_SLEEP_NS)
+		queue->linger = LINGER_FIRST_NS;
+	queue->asleep_since = 0;
 	vhi_queue_activate(queue);
 }
 
@@ -50,12 +79,42 @@ void vhi_queue_check(struct vh_queue *queue)
 	vhi_backend_vring_fault(&device->backend, why);
 }
 
+/* True while it pays to look on without asking for a kick. */
+static bool lingers(struct vh_queue *queue, uint64_t now)
+{
+	if (!queue->linger)
+		return false;
+	if (!queue->dry_since)
+		queue->dry_since = now;
+	if (now - queue->dry_since < queue->linger)
+		return true;
+	queue->linger = 0;
+	return false;
+}
+
+static void found_chains(struct vh_queue *queue)
+{
+	if (!queue->dry_since)
+		return;
+	queue->dry_since = 0;
+	queue->linger *= 2;
+	if (queue->linger > LINGER_MOST_NS)
+		queue->linger = LINGER_MOST_NS;
+}
+
 /* The ring ran dry: true if it must be looked at again at once. */
 static bool stays_awake(struct vh_queue *queue)
 {
+	uint64_t now;
+
 	if (queue->kick.fd < 0)
 		return true;
-	return vh_virtqueue_enable_kick(queue->ring) == 1;
+	now = now_ns();
+	if (lingers(queue, now) || vh_virtqueue_enable_kick(queue->ring) == 1)
+		return true;
+	queue->dry_since = 0;
+	queue->asleep_since = now;
+	return false;
 }
 
 void vhi_queue_run(struct vh_queue *queue)
@@ -71,6 +130,7 @@ void vhi_queue_run(struct vh_queue *queue)
 	}
 	n = vh_virtqueue_pop(queue->ring, chains, VH_VIRTQUEUE_BURST);
 	if (n > 0) {
+		found_chains(queue);
 		count(&queue->counters.requests, (uint64_t)n);
 		count(&queue->counters.bursts, 1);
 		device->ops.process(device->user, queue, chains,
@@ -94,7 +154,7 @@ static void touch(struct vh_queue *queue)
 
 void vhi_queue_publish(struct vh_queue *queue)
 {
-	queue->touched = false;
+	queue->unpublished = 0;
 	if (!queue->ring)
 		return;
 	if (vh_virtqueue_publish(queue->ring) > 0) {
@@ -102,6 +162,13 @@ void vhi_queue_publish(struct vh_queue *queue)
 		vhi_notifier_signal(&queue->call);
 	}
 	vhi_queue_check(queue);
+}
+
+/* The worker's list of touched queues is being worked off. */
+void vhi_queue_settle(struct vh_queue *queue)
+{
+	queue->touched = false;
+	vhi_queue_publish(queue);
 }
 
 /* Takes the queue off its worker's lists. */
@@ -157,6 +224,8 @@ void vh_queue_complete(struct vh_queue *queue, struct vh_chain *chain,
 {
 	vh_virtqueue_push(queue->ring, chain, written);
 	touch(queue);
+	if (++queue->unpublished >= PUBLISH_AFTER)
+		vhi_queue_publish(queue);
 }
 
 void vh_queue_break(struct vh_queue *queue, uint32_t code, const char *section,

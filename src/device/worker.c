@@ -137,7 +137,7 @@ static void settle(struct vh_worker *worker)
 		device->ops.flush(device->user, worker);
 	/* Publishing touches no queue, so the list doesn't grow meanwhile. */
 	for (unsigned int i = 0; i < worker->touched_count; i++)
-		vhi_queue_publish(worker->touched[i]);
+		vhi_queue_settle(worker->touched[i]);
 	worker->touched_count = 0;
 }
 

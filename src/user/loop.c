@@ -64,13 +64,13 @@ static void try_to_connect(struct vh_user_server *server)
 
 void vhi_server_seek(struct vh_user_server *server)
 {
-	if (server->opts.mode == VH_USER_CONNECT) {
-		try_later(server);
-	} else if (server->listener < 0) {
+	bool connects = server->opts.mode == VH_USER_CONNECT;
+
+	if (!connects && server->listener < 0)
 		server->ended = true;
-	} else if (vhi_server_watch(server, server->listener, EPOLLIN) < 0) {
+	else if (connects ||
+		 vhi_server_watch(server, server->listener, EPOLLIN) < 0)
 		try_later(server);
-	}
 }
 
 static void accept_one(struct vh_user_server *server)

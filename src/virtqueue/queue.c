@@ -40,7 +40,7 @@ static int map_arena(struct vh_virtqueue *queue)
 	uint64_t area = queue->max_pieces * sizeof(struct iovec);
 	uint64_t areas = 0;
 	size_t slots = queue->num * sizeof(struct slot);
-	size_t stacks = 2 * queue->num * sizeof(uint16_t);
+	size_t stacks = 2 * sizeof(uint16_t) * queue->num;
 	size_t front = round_up(slots + stacks, page);
 	char *arena;
 

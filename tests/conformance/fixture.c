@@ -25,14 +25,19 @@ static void free_blks(struct fixture *f)
 		blk_free(&f->blk[i]);
 }
 
+void fixture_close(struct fixture *f)
+{
+	free_blks(f);
+	session_free(&f->session);
+	server_stop(&f->server);
+}
+
 int fixture_teardown(void **state)
 {
 	struct fixture *f = *state;
 	int ret;
 
-	free_blks(f);
-	session_free(&f->session);
-	server_stop(&f->server);
+	fixture_close(f);
 	ret = resources_wait(&f->before);
 	free(f);
 	return ret;

@@ -42,6 +42,9 @@ int fixture_teardown(void **state);
 #define fixture_test(test)                                                     \
 	cmocka_unit_test_setup_teardown(test, fixture_setup, fixture_teardown)
 
+/* Everything but the look at what is left. */
+void fixture_close(struct fixture *f);
+
 /* Starts a server with so many queues; a front-end that isn't connected. */
 void start_blk(struct fixture *f, unsigned int queues);
 void start_echo(struct fixture *f, unsigned int queues);

@@ -181,8 +181,12 @@ int session_setup_queue(struct session *session, unsigned int index)
 {
 	struct session_queue *queue = &session->queues[index];
 	struct frontend *fe = &session->fe;
+	uint64_t old;
 	int ret;
 
+	/* what was wrong with an earlier ring is over */
+	if (read(queue->err, &old, sizeof(old)) < 0 && errno != EAGAIN)
+		return -errno;
 	ret = fe_set_vring(fe, FE_SET_VRING_NUM, index, queue->size);
 	if (ret == 0)
 		ret = fe_set_vring(fe, FE_SET_VRING_BASE, index, queue->base);
