@@ -40,13 +40,16 @@ struct vh_blk_opts {
 };
 
 /*
- * Opens the file and makes a back-end of it. Errors, in words in *fault if
- * that isn't NULL:
- *   -EINVAL   an option is out of range; the file is a directory or no file
- *             or block device; it is shorter than one sector (512 bytes)
+ * Opens the file and makes a back-end of it, to be freed with
+ * vh_backend_free(). *opts and its strings are copied. Errors, in words in
+ * *fault if that isn't NULL:
+ *   -EINVAL   an option is out of range; the file is neither a regular file
+ *             nor a block device; it is shorter than one block (512 bytes,
+ *             with direct the unit of direct I/O), or direct I/O isn't
+ *             possible on it
  *   -E2BIG    *opts is of a newer library
  *   -ENOSYS   io_uring was asked for and the system forbids it
- *   and what open() returns
+ *   -ENOMEM, -EMFILE, and what open() returns
  */
 VH_API VH_MUST_CHECK int vh_blk_new(const struct vh_blk_opts *opts,
 				    struct vh_fault *fault,
@@ -54,8 +57,9 @@ VH_API VH_MUST_CHECK int vh_blk_new(const struct vh_blk_opts *opts,
 
 /*
  * Looks at the size of the file again and tells the front-end if it changed.
- * Any thread. Returns 1 if it changed, 0 if not, a negative errno if it
- * can't be told; -EINVAL: not a block device of vh_blk_new().
+ * Any thread. Returns 1 if it changed, 0 if not, the negative errno of
+ * fstat() or ioctl() if it can't be told; -EINVAL: not a back-end of
+ * vh_blk_new().
  */
 VH_API VH_MUST_CHECK int vh_blk_refresh(struct vh_backend *backend);
 
@@ -73,12 +77,19 @@ struct vh_blk_stats {
 	const char *engine;	/* "null", "io_uring" or "sync"; static */
 };
 
-/* Counters of all queues since vh_blk_new(). Any thread. */
+/*
+ * Counters of all queues since vh_blk_new(). Any thread. Fills in as much as
+ * stats->size has room for. -EINVAL: that is 0, or the back-end isn't one of
+ * vh_blk_new().
+ */
 VH_API VH_MUST_CHECK int vh_blk_get_stats(const struct vh_backend *backend,
 					  struct vh_blk_stats *stats);
 
-/* The feature bits of the device type that vh_blk_new() would offer, by
- * name, NULL at the end: for --print-capabilities. */
+/*
+ * What a program that serves such a device says to --print-capabilities, in
+ * the words of QEMU's back-end program conventions ("read-only", "blk-file"),
+ * NULL at the end. Static; any thread.
+ */
 VH_API const char *const *vh_blk_feature_names(void);
 
 #ifdef __cplusplus

@@ -78,7 +78,10 @@ struct vh_backend_events {
 	void (*vring_fault)(void *user, const struct vh_fault *fault);
 };
 
-/* Stops and frees it. NULL is fine. A server on it must be freed before. */
+/*
+ * Stops it, when its requests are done, and frees it. NULL is fine. A server
+ * on it must be freed before.
+ */
 VH_API void vh_backend_free(struct vh_backend *backend);
 
 /*
@@ -88,13 +91,14 @@ VH_API void vh_backend_free(struct vh_backend *backend);
 VH_API const struct vh_fault *
 vh_backend_fault(const struct vh_backend *backend);
 
-/* VH_CAP_... of this back-end; constant. */
+/* VH_CAP_... of this back-end; constant, so any thread may ask. */
 VH_API uint64_t vh_backend_capabilities(const struct vh_backend *backend);
 
 /*
  * Sets who hears of events; NULL for nobody. When it returns, no call to the
  * earlier receiver is under way, so it must not be called from within one.
- * -EINVAL, -E2BIG: the size of *events.
+ * *events is copied, and user given to each of its functions. -EINVAL: its
+ * size is 0; -E2BIG: it is of a newer library.
  */
 VH_API VH_MUST_CHECK int
 vh_backend_set_events(struct vh_backend *backend,
@@ -106,17 +110,21 @@ VH_API VH_MUST_CHECK int vh_backend_set_owner(struct vh_backend *backend);
 /*
  * The front-end is gone: stops every ring when its requests are done, lets
  * go of memory, rings and descriptors and puts everything back to how a new
- * front-end expects it.
+ * front-end expects it. It does all of that even if it returns an error.
  */
 VH_API VH_MUST_CHECK int vh_backend_release(struct vh_backend *backend);
 
-/* Feature bits that can be set (GET_FEATURES), virtio's and VHOST_F_.... */
+/*
+ * Feature bits that can be set (GET_FEATURES), virtio's and VHOST_F_....
+ * Bit 30 is the vhost-user protocol's own and isn't among them.
+ */
 VH_API VH_MUST_CHECK int vh_backend_get_features(struct vh_backend *backend,
 						 uint64_t *ret_features);
 
 /*
  * Negotiates (SET_FEATURES). -EINVAL: a bit that isn't offered; -EBUSY:
- * other bits than those for logging changed while a ring is started.
+ * other bits than those for logging changed while a ring is started; and
+ * what the device refuses them with.
  */
 VH_API VH_MUST_CHECK int vh_backend_set_features(struct vh_backend *backend,
 						 uint64_t features);
@@ -132,36 +140,42 @@ vh_backend_get_max_mem_slots(struct vh_backend *backend, uint32_t *ret_slots);
 /*
  * Replaces the whole memory map (SET_MEM_TABLE) by count regions; 0 leaves
  * none. All or nothing: on failure the map is what it was. Returns when no
- * request uses the old map any more. Errors are those of vh_memory_add(). A
- * started ring whose parts aren't mapped any more breaks.
+ * request uses the old map any more, while rings go on with the new one.
+ * Errors are those of vh_memory_add(). A started ring whose parts aren't
+ * mapped any more breaks.
  */
 VH_API VH_MUST_CHECK int
 vh_backend_set_mem_table(struct vh_backend *backend,
 			 const struct vh_region regions[], unsigned int count);
 
-/* Adds one region (ADD_MEM_REG); errors are those of vh_memory_add(). */
+/*
+ * Adds one region (ADD_MEM_REG) while the others and their traffic go on.
+ * Errors are those of vh_memory_add().
+ */
 VH_API VH_MUST_CHECK int vh_backend_add_region(struct vh_backend *backend,
 					       const struct vh_region *region);
 
 /*
  * Removes one region (REM_MEM_REG), found by its addresses and size. Returns
- * when no request uses it any more and it is unmapped. -ENOENT.
+ * when no request uses it any more and it is unmapped. -ENOENT: there is no
+ * such region. A started ring whose parts were in it breaks.
  */
 VH_API VH_MUST_CHECK int
 vh_backend_remove_region(struct vh_backend *backend,
 			 const struct vh_region *region);
 
 /*
- * The size of a ring (SET_VRING_NUM). -EINVAL: not a power of two, or more
- * than the back-end takes; -EBUSY: the ring is started. This and the
- * following: -ERANGE: there is no such queue.
+ * The size of a ring in descriptors (SET_VRING_NUM). -EINVAL: not a power of
+ * two, or more than the back-end takes; -EBUSY: the ring is started. This
+ * and the following: -ERANGE: there is no such queue.
  */
 VH_API VH_MUST_CHECK int vh_backend_set_vring_num(struct vh_backend *backend,
 						  uint32_t queue, uint32_t num);
 
 /*
  * Where a ring is (SET_VRING_ADDR). -EFAULT: misaligned or not mapped;
- * -EBUSY: the ring is started and not only the flags differ.
+ * -EBUSY: the ring is started and not only the flags differ; -EOPNOTSUPP:
+ * VH_VRING_F_LOG, and the back-end doesn't log.
  */
 VH_API VH_MUST_CHECK int
 vh_backend_set_vring_addr(struct vh_backend *backend, uint32_t queue,
@@ -177,8 +191,9 @@ VH_API VH_MUST_CHECK int vh_backend_set_vring_base(struct vh_backend *backend,
 						   uint32_t base);
 
 /*
- * Stops a ring after all its requests are done, and says where it got to
- * (GET_VRING_BASE). On a stopped ring: where it will start.
+ * Stops a ring after all its requests are done, and says where it got to, in
+ * the format of vh_backend_set_vring_base() (GET_VRING_BASE). On a stopped
+ * ring: where it will start.
  */
 VH_API VH_MUST_CHECK int vh_backend_get_vring_base(struct vh_backend *backend,
 						   uint32_t queue,
@@ -186,40 +201,56 @@ VH_API VH_MUST_CHECK int vh_backend_get_vring_base(struct vh_backend *backend,
 
 /*
  * Sets the eventfd by which the driver announces buffers, or -1: poll the
- * ring. Starts the ring if it is stopped (SET_VRING_KICK).
- * -EINVAL: size or address weren't set; errors of a start.
+ * ring. Starts the ring if it is stopped (SET_VRING_KICK; "Ring states").
+ * -EINVAL: size or address weren't set, or fd is no eventfd, pipe or socket;
+ * -EFAULT: the ring isn't mapped any more; -EMFILE, -EAGAIN: descriptors or
+ * threads are short; and what the device refuses the start with. On failure
+ * the ring stays as it was.
  */
 VH_API VH_MUST_CHECK int vh_backend_set_vring_kick(struct vh_backend *backend,
 						   uint32_t queue, int fd);
 
-/* The eventfd to announce used buffers with, or -1 (SET_VRING_CALL). */
+/*
+ * The eventfd to announce used buffers with, or -1 (SET_VRING_CALL). A
+ * started ring signals it at once, for what was used before. -EINVAL: no
+ * eventfd, pipe or socket; -EMFILE.
+ */
 VH_API VH_MUST_CHECK int vh_backend_set_vring_call(struct vh_backend *backend,
 						   uint32_t queue, int fd);
 
-/* The eventfd to announce a broken ring with, or -1 (SET_VRING_ERR). */
+/*
+ * The eventfd to announce a broken ring with, or -1 (SET_VRING_ERR). Errors
+ * are those of vh_backend_set_vring_call(). If the ring is broken already it
+ * is signalled at once.
+ */
 VH_API VH_MUST_CHECK int vh_backend_set_vring_err(struct vh_backend *backend,
 						  uint32_t queue, int fd);
 
 /*
- * Enables or disables a ring (SET_VRING_ENABLE), started or not. A ring
- * begins disabled. A disabled one that is started has no effects.
+ * Enables or disables a ring (SET_VRING_ENABLE; "Ring states"), started or
+ * not. A ring begins disabled. Of a disabled one that is started nothing is
+ * taken.
  */
 VH_API VH_MUST_CHECK int vh_backend_set_vring_enable(struct vh_backend *backend,
 						     uint32_t queue,
 						     bool enable);
 
-/* The size of the config space in bytes. */
+/* The size of the config space in bytes; 0 if the device has none. */
 VH_API VH_MUST_CHECK int vh_backend_get_config_size(struct vh_backend *backend,
 						    uint32_t *ret_size);
 
-/* Reads size bytes of it. -EINVAL: the range is outside. */
+/*
+ * Reads size bytes of it (GET_CONFIG). -EINVAL: size is 0 or the range is
+ * outside.
+ */
 VH_API VH_MUST_CHECK int vh_backend_get_config(struct vh_backend *backend,
 					       uint32_t offset, void *buffer,
 					       uint32_t size);
 
 /*
- * Writes to it; by is VH_CONFIG_BY_.... -EINVAL: the range is outside or the
- * value is none of those allowed; -EACCES: read-only for the driver.
+ * Writes to it (SET_CONFIG); by is VH_CONFIG_BY_.... -EINVAL: size is 0, the
+ * range is outside or the value is none of those allowed; -EACCES: read-only
+ * for the driver.
  */
 VH_API VH_MUST_CHECK int vh_backend_set_config(struct vh_backend *backend,
 					       uint32_t offset,
@@ -227,27 +258,33 @@ VH_API VH_MUST_CHECK int vh_backend_set_config(struct vh_backend *backend,
 					       uint32_t size, uint32_t by);
 
 /*
- * The virtio device status. DEVICE_NEEDS_RESET is set in it while a queue is
- * broken. Setting it doesn't touch the rings: front-ends clear it before
- * they fetch the rings' positions.
+ * The virtio device status (GET_STATUS; virtio, "Device Status Field").
+ * DEVICE_NEEDS_RESET is set in it while a queue is broken. Setting it doesn't
+ * touch the rings: front-ends clear it before they fetch the rings'
+ * positions.
  */
 VH_API VH_MUST_CHECK int vh_backend_get_status(struct vh_backend *backend,
 					       uint8_t *ret_status);
 
-/* Sets the virtio device status; see vh_backend_get_status(). */
+/*
+ * Sets the virtio device status (SET_STATUS); see vh_backend_get_status().
+ * DEVICE_NEEDS_RESET is the back-end's to set and is ignored.
+ */
 VH_API VH_MUST_CHECK int vh_backend_set_status(struct vh_backend *backend,
 					       uint8_t status);
 
 /*
- * Stops and disables all rings and resets the device (RESET_DEVICE).
- * Memory, call and err descriptors and the owner stay.
+ * Stops all rings when their requests are done, disables them and resets
+ * the device (RESET_DEVICE): features, status, ring sizes, addresses and
+ * bases are forgotten. Memory, call and err descriptors and the owner stay.
  */
 VH_API VH_MUST_CHECK int vh_backend_reset_device(struct vh_backend *backend);
 
 /*
- * Makes an area in which requests in flight are tracked, for num_queues
- * rings of queue_size (GET_INFLIGHT_FD). The descriptor is the caller's.
- * -EINVAL: the numbers. It is used after vh_backend_set_inflight().
+ * Makes an area in which requests in flight are tracked (GET_INFLIGHT_FD):
+ * reads num_queues and queue_size of *inflight and fills in the rest. The
+ * descriptor is the caller's, to be closed. -EINVAL: the numbers; -EMFILE.
+ * It is used after vh_backend_set_inflight().
  */
 VH_API VH_MUST_CHECK int vh_backend_get_inflight(struct vh_backend *backend,
 						 struct vh_inflight *inflight,

@@ -121,12 +121,16 @@ struct vh_fault {
 	int32_t error;	     /* the negative errno that was returned */
 	uint32_t queue;	     /* queue index or VH_FAULT_NO_QUEUE */
 	uint32_t message;    /* request id or VH_FAULT_NO_MESSAGE */
-	const char *section; /* of which specification; never NULL */
+	/* of the specification that was broken, or ""; a literal */
+	const char *section;
 	/* one line: which field, which value, which limit */
 	char text[VH_FAULT_TEXT_MAX];
 };
 
-/* The name of a code, as "RING_INDEX"; "UNKNOWN" for others. Static. */
+/*
+ * The name of a code, as "RING_INDEX"; "UNKNOWN" for others. Static; any
+ * thread.
+ */
 VH_API const char *vh_fault_name(uint32_t code);
 
 enum {
@@ -150,7 +154,7 @@ struct vh_log {
 	uint32_t level; /* lines above this VH_LOG_... level aren't made */
 };
 
-/* The version of the library that runs, as "0.1.0". Static. */
+/* The version of the library that runs, as "0.1.0". Static; any thread. */
 VH_API const char *vh_version(void);
 
 #ifdef __cplusplus

@@ -44,12 +44,15 @@ struct vh_device_ops {
 
 	/*
 	 * W: all queues that had something were processed; start what was
-	 * only prepared (submit I/O). Whatever is completed before it
-	 * returns is published at once.
+	 * only prepared (submit I/O). Whatever was completed by the time it
+	 * returns, the driver is shown next.
 	 */
 	void (*flush)(void *user, struct vh_worker *worker);
 
-	/* W: a ring starts; it ends after its last request is completed. */
+	/*
+	 * W: a ring starts (a negative errno refuses that), and has ended,
+	 * after its last request was completed.
+	 */
 	int (*queue_start)(void *user, struct vh_queue *queue);
 	void (*queue_stop)(void *user, struct vh_queue *queue);
 
@@ -61,13 +64,20 @@ struct vh_device_ops {
 	int (*worker_start)(void *user, struct vh_worker *worker);
 	void (*worker_stop)(void *user, struct vh_worker *worker);
 
-	/* C: reads or writes the config space; the range was checked. */
+	/*
+	 * C: reads or writes the config space; the range was checked. 0, or
+	 * a negative errno: -EINVAL for a value that can't be, -EACCES for a
+	 * field that is read-only; without set_config every field is.
+	 */
 	int (*get_config)(void *user, uint32_t offset, void *buffer,
 			  uint32_t size);
 	int (*set_config)(void *user, uint32_t offset, const void *buffer,
 			  uint32_t size, uint32_t by);
 
-	/* C: the driver's choice; called before rings start. */
+	/*
+	 * C: the driver's choice, a part of what is offered; called before
+	 * rings start, more than once perhaps. A negative errno refuses it.
+	 */
 	int (*set_features)(void *user, uint64_t features);
 
 	/* C: back to the state after creation; all rings are stopped. */
@@ -95,8 +105,11 @@ struct vh_device_opts {
 };
 
 /*
- * Makes a back-end of a device. *ops is copied. Starts no thread yet.
- *   -EINVAL  a number is out of range, or process is NULL
+ * Makes a back-end of a device, to be freed with vh_backend_free(). *ops,
+ * *opts and the name are copied; user, which is given to each callback,
+ * stays the caller's until destroy. Starts no thread yet.
+ *   -EINVAL  a number is out of range, process is NULL, or there is a config
+ *            space and get_config is NULL
  *   -E2BIG   *ops or *opts is of a newer library
  *   -ENOMEM, -EMFILE
  * On failure destroy isn't called.
@@ -108,14 +121,17 @@ VH_API VH_MUST_CHECK int vh_device_new(const struct vh_device_ops *ops,
 
 /*
  * The user pointer of a back-end that vh_device_new() made with the same
- * process callback as *ops, or NULL if it is another kind of back-end.
+ * process callback as *ops, or NULL if it is another kind of back-end. Any
+ * thread.
  */
 VH_API void *vh_device_user(const struct vh_backend *backend,
 			    const struct vh_device_ops *ops);
 
 /*
  * With opts.workers = 0: the descriptor that becomes readable when
- * vh_device_dispatch() has something to do. -EINVAL for other back-ends.
+ * vh_device_dispatch() has something to do; it stays the back-end's. -EINVAL
+ * for other back-ends. A ring without a kick descriptor has to be polled: it
+ * makes nothing readable.
  */
 VH_API VH_MUST_CHECK int vh_device_fd(const struct vh_backend *backend);
 
@@ -125,7 +141,11 @@ VH_API VH_MUST_CHECK int vh_device_fd(const struct vh_backend *backend);
  */
 VH_API VH_MUST_CHECK int vh_device_dispatch(struct vh_backend *backend);
 
-/* Tells the front-end that the config space changed. Any thread. */
+/*
+ * Tells the front-end that the config space changed (vhost-user,
+ * "VHOST_USER_BACKEND_CONFIG_CHANGE_MSG"), which will read it again. Any
+ * thread, but not from within the callbacks of vh_backend_set_events().
+ */
 VH_API void vh_device_config_changed(struct vh_backend *backend);
 
 struct vh_device_stats {
@@ -137,34 +157,46 @@ struct vh_device_stats {
 	uint64_t faults;   /* rings that broke */
 };
 
-/* Counters of all queues since vh_device_new(). Any thread. */
+/*
+ * Counters of all queues since vh_device_new(). Any thread. Fills in as much
+ * as stats->size has room for. -EINVAL: that is 0, or the back-end isn't one
+ * of vh_device_new().
+ */
 VH_API VH_MUST_CHECK int vh_device_get_stats(const struct vh_backend *backend,
 					     struct vh_device_stats *stats);
 
-/* Worker thread only: returns a request to the driver (see
- * vh_virtqueue_push()). */
+/*
+ * Worker thread only: returns a request to the driver, of whose writable part
+ * the first written bytes were filled; see vh_virtqueue_push().
+ */
 VH_API void vh_queue_complete(struct vh_queue *queue, struct vh_chain *chain,
 			      uint32_t written);
 
-/* Worker thread only: breaks the queue, in words; see
- * vh_virtqueue_break(). */
+/*
+ * Worker thread only: breaks the queue, in words; see vh_virtqueue_break().
+ * The front-end is told, process isn't called for it any more, and requests
+ * that the device has must still be completed.
+ */
 VH_API void vh_queue_break(struct vh_queue *queue, uint32_t code,
 			   const char *section, const char *format, ...)
     VH_PRINTF(4, 5);
 
-/* Worker thread only: a line for the log about something that the driver did
- * and that doesn't break the queue. */
+/*
+ * Worker thread only: a line for the log about something that the driver did
+ * and that doesn't break the queue. The parameters are those of
+ * vh_queue_break().
+ */
 VH_API void vh_queue_warn(struct vh_queue *queue, uint32_t code,
 			  const char *section, const char *format, ...)
     VH_PRINTF(4, 5);
 
-/* The number of a queue, from 0. */
+/* The number of a queue, from 0. Any thread. */
 VH_API uint32_t vh_queue_index(const struct vh_queue *queue);
 
-/* The features that were negotiated when the queue started. */
+/* Worker thread only: the features that were negotiated. */
 VH_API uint64_t vh_queue_features(const struct vh_queue *queue);
 
-/* The worker that a queue belongs to. */
+/* The worker that a queue belongs to, always the same. Any thread. */
 VH_API struct vh_worker *vh_queue_worker(const struct vh_queue *queue);
 
 /* Worker thread only: the device's own pointer for a queue; NULL at first. */
@@ -179,19 +211,20 @@ VH_API void *vh_worker_user(const struct vh_worker *worker);
 /* Worker thread only: sets the device's own pointer for a worker. */
 VH_API void vh_worker_set_user(struct vh_worker *worker, void *user);
 
-/* The number of a worker, 0 to opts.workers - 1. */
+/* The number of a worker, from 0. Any thread. */
 VH_API uint32_t vh_worker_index(const struct vh_worker *worker);
 
 /*
  * Worker thread only: calls ready(user) on the worker whenever fd is
- * readable, until it is unwatched. One descriptor at a time for a worker
- * (an epoll or io_uring descriptor covers many). -EEXIST, and what
+ * readable, until it is unwatched or the worker stops. One descriptor at a
+ * time for a worker (an epoll or io_uring descriptor covers many), which
+ * stays the caller's and open meanwhile. -EEXIST: there is one; and what
  * epoll_ctl() returns.
  */
 VH_API VH_MUST_CHECK int vh_worker_watch(struct vh_worker *worker, int fd,
 					 void (*ready)(void *user), void *user);
 
-/* Worker thread only: ends vh_worker_watch(). */
+/* Worker thread only: ends vh_worker_watch(), if there was one. */
 VH_API void vh_worker_unwatch(struct vh_worker *worker);
 
 #ifdef __cplusplus

@@ -40,15 +40,19 @@ struct vh_region {
 struct vh_memory;
 
 /*
- * Makes an empty map. -ENOMEM. All functions on maps may be called from any
- * thread; a map never changes after it was made.
+ * Makes an empty map, of which the caller holds a reference. -ENOMEM.
+ *
+ * All functions on maps may be called from any thread, at the same time too:
+ * a map never changes after it was made.
  */
 VH_API VH_MUST_CHECK int vh_memory_new(struct vh_memory **ret_memory);
 
 /*
- * Makes a map of old's regions and one more, which is mapped readable and
- * writable, shared, close to fd's own pages and left out of core dumps.
- * Costs one fstat(), mmap() and madvise(), however many regions there are.
+ * Makes a map of old's regions and one more (vhost-user, "Memory region
+ * description"), which is mapped readable and writable, shared, in whole
+ * pages of its file, and left out of core dumps. Costs one fstat(), mmap()
+ * and madvise(), however many regions there are. old stays as it is, and the
+ * caller's; the new map is the caller's, too.
  *
  * Errors, with words in *fault if that isn't NULL:
  *   -EINVAL  the size is 0, or an address plus the size wraps 2^64
@@ -56,7 +60,7 @@ VH_API VH_MUST_CHECK int vh_memory_new(struct vh_memory **ret_memory);
  *   -ENOSPC  there are VH_MEMORY_MAX_REGIONS already
  *   -ERANGE  the region ends behind the end of its file (an access would
  *            raise SIGBUS), or fd isn't something that has a length
- *   -ENOMEM and what mmap() and fstat() return
+ *   -ENOMEM, and what mmap() and fstat() return
  */
 VH_API VH_MUST_CHECK int vh_memory_add(const struct vh_memory *old,
 				       const struct vh_region *region,
@@ -66,7 +70,9 @@ VH_API VH_MUST_CHECK int vh_memory_add(const struct vh_memory *old,
 /*
  * Makes a map of old's regions without the one that has the same guest
  * address, front-end address and size (the offset and the descriptor of
- * *region are ignored). -ENOENT if there is none; -ENOMEM.
+ * *region are ignored). The region is unmapped once the last map that holds
+ * it, old among them, is gone. -ENOENT if there is none, or -ENOMEM, with
+ * words in *fault if that isn't NULL.
  */
 VH_API VH_MUST_CHECK int vh_memory_remove(const struct vh_memory *old,
 					  const struct vh_region *region,
@@ -76,10 +82,13 @@ VH_API VH_MUST_CHECK int vh_memory_remove(const struct vh_memory *old,
 /* Takes another reference; the result is memory itself. */
 VH_API struct vh_memory *vh_memory_ref(const struct vh_memory *memory);
 
-/* Gives a reference back; with the last one the map is gone. NULL is fine. */
+/*
+ * Gives a reference back. With the last one the map is gone, and whatever
+ * regions no other map holds are unmapped. NULL is fine.
+ */
 VH_API void vh_memory_unref(struct vh_memory *memory);
 
-/* The number of regions. */
+/* The number of regions, 0 to VH_MEMORY_MAX_REGIONS. */
 VH_API unsigned int vh_memory_count(const struct vh_memory *memory);
 
 /*
@@ -93,6 +102,8 @@ VH_API VH_MUST_CHECK int vh_memory_region(const struct vh_memory *memory,
 /*
  * The host address of size bytes of guest memory that lie in one region, or
  * NULL if they don't (a size of 0 gives NULL). Valid as long as the map is.
+ * The guest and the front-end can change what is there at any time: read it
+ * once. An access raises SIGBUS if the file has shrunk meanwhile.
  */
 VH_API void *vh_memory_at(const struct vh_memory *memory, vh_gpa guest,
 			  uint64_t size);
@@ -118,11 +129,12 @@ VH_API VH_MUST_CHECK int vh_memory_guest_to_user(const struct vh_memory *memory,
  * Survives guests whose memory vanishes. A peer can shrink the file behind
  * a region after it was mapped; the next access raises SIGBUS, which ends
  * the process. After this call (once in a program, before any back-end
- * starts; it installs a handler for SIGBUS) a worker that hits such a hole
- * gets zeroes, and the fault breaks the queues of that device and nothing
- * else. A SIGBUS from anywhere else goes to the handler that was there
- * before. Returns what sigaction() does. Nothing else in the library
- * touches a signal.
+ * starts; it installs a handler for SIGBUS) a worker that hits such a hole,
+ * in its own code or in a callback of the device, gets zeroes, and the fault
+ * (VH_FAULT_MEM_VANISHED) breaks the queues of that device and nothing else.
+ * A SIGBUS from anywhere else goes to the handler that was there before.
+ * Nothing else in the library touches a signal. A second call changes
+ * nothing. 0, or the negative errno of sigaction().
  */
 VH_API VH_MUST_CHECK int vh_memory_catch_sigbus(void);
 

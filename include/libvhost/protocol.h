@@ -3,9 +3,9 @@
  * libvhost: the vhost-user wire: one table of all messages, and functions
  * that turn bytes into checked messages and back.
  *
- * Everything here is pure: no socket, no allocation, no state. Numbers are
- * in host byte order, as the protocol wants. Section names are those of the
- * vhost-user protocol specification.
+ * Everything here is pure: no socket, no allocation, no state, so any thread
+ * may call it. Numbers are in host byte order, as the protocol wants. Section
+ * names are those of the vhost-user protocol specification.
  */
 #ifndef LIBVHOST_PROTOCOL_H
 #define LIBVHOST_PROTOCOL_H
@@ -195,8 +195,10 @@ struct vh_message_info {
 	const char *section;	    /* of the specification */
 };
 
-/* The row of a request, or NULL if there is none. direction is
- * VH_USER_FROM_.... Static. */
+/*
+ * The row of a request, or NULL if there is none. direction is
+ * VH_USER_FROM_.... Static.
+ */
 VH_API const struct vh_message_info *vh_message_info(uint32_t direction,
 						     uint32_t id);
 
@@ -310,7 +312,10 @@ struct vh_message_header {
 	uint32_t size;
 };
 
-/* Reads a header of VH_USER_HEADER_SIZE bytes. Every value is possible. */
+/*
+ * Reads a header of VH_USER_HEADER_SIZE bytes ("Header"). Checks nothing:
+ * every value is possible.
+ */
 VH_API void vh_message_header_decode(const uint8_t *bytes,
 				     struct vh_message_header *ret_header);
 
@@ -320,6 +325,9 @@ VH_API void vh_message_header_decode(const uint8_t *bytes,
  * field is one that the specification allows (indices are checked against
  * the payload's own width; how many queues there are is the receiver's to
  * know). payload holds header->size bytes. Reads nothing beyond.
+ *
+ * Pointers in *ret_message point into payload. The descriptors themselves
+ * are the receiver's; only their number is looked at.
  *
  * Returns 0, or -EPROTO (flags, size, descriptors), -ENOSYS (unknown id),
  * -EOPNOTSUPP (feature not negotiated), -EINVAL (a field), with words in
@@ -334,8 +342,13 @@ vh_message_decode(uint32_t direction, const struct vh_message_context *context,
 /*
  * Decodes and checks a reply to request id, which asked for an
  * acknowledgement (acked) or has a reply of its own: the id, that the flags
- * are exactly version and REPLY, size and descriptors. A reply of a size
- * that means "error" (GET_CONFIG: 0) gives -EREMOTEIO.
+ * are exactly version and REPLY, size and descriptors. Whether the value of
+ * an acknowledgement means success is the caller's to look at.
+ *
+ * Returns 0, or -EPROTO (id, flags, size, descriptors, or a reply that wasn't
+ * due), -EREMOTEIO (a reply of the size that means "error": GET_CONFIG's of
+ * 0), -EINVAL (a field), -ENOSYS (id isn't known), with words in *fault if
+ * that isn't NULL.
  */
 VH_API VH_MUST_CHECK int vh_message_decode_reply(
     uint32_t direction, const struct vh_message_context *context, uint32_t id,
@@ -343,9 +356,11 @@ VH_API VH_MUST_CHECK int vh_message_decode_reply(
     unsigned int fds, struct vh_fault *fault, struct vh_message *ret_message);
 
 /*
- * Encodes header and payload into buffer, with padding zeroed. flags gets
- * the version. Returns the number of bytes, or -ENOBUFS if buffer is too
- * small, or -EINVAL if a field doesn't fit its layout.
+ * Encodes header and payload into buffer of size bytes, with padding zeroed.
+ * flags gets the version; whether the id goes with the payload isn't checked.
+ * VH_USER_HEADER_SIZE + VH_USER_MAX_PAYLOAD bytes are enough for any. Returns
+ * the number of bytes, or -ENOBUFS if buffer is too small, or -EINVAL if a
+ * field doesn't fit its layout.
  */
 VH_API VH_MUST_CHECK int
 vh_message_encode(const struct vh_message_context *context,

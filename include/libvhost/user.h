@@ -56,39 +56,53 @@ struct vh_user_serve_opts {
 
 /*
  * Makes a server for a back-end, which stays the caller's and must outlive
- * it. One server at a time for a back-end. With VH_USER_CONNECT it isn't an
- * error that nobody listens yet.
- *   -EINVAL        mode, or a path that is empty; VH_USER_FD: not a socket
+ * it. One server at a time for a back-end, and from now on the server's
+ * thread, or the one that dispatches, is the back-end's control side. *opts
+ * and its path are copied. With VH_USER_CONNECT it isn't an error that
+ * nobody listens yet. Errors, with words in *fault if that isn't NULL:
+ *   -EINVAL        mode; no path or an empty one; VH_USER_FD: fd isn't a
+ *                  Unix stream socket
+ *   -E2BIG         *opts is of a newer library
  *   -ENAMETOOLONG  the path doesn't fit a socket address (107 bytes)
  *   -EADDRINUSE    a live server listens there, or path isn't a socket
- *   and what socket(), bind() and listen() return
- * *fault, if that isn't NULL, gets the words.
+ *   -ENOMEM, -EMFILE, and what socket(), bind() and listen() return
  */
 VH_API VH_MUST_CHECK int vh_user_serve(struct vh_backend *backend,
 				       const struct vh_user_serve_opts *opts,
 				       struct vh_fault *fault,
 				       struct vh_user_server **ret_server);
 
-/* Ends the connection and the thread, if any. NULL is fine. */
+/*
+ * Ends the connection, when the requests in flight are done, and the thread,
+ * if any; removes the socket file if it made it. NULL is fine. Not from the
+ * server's own thread.
+ */
 VH_API void vh_user_server_free(struct vh_user_server *server);
 
-/* Readable when vh_user_server_dispatch() has something to do. */
+/*
+ * The descriptor that is readable when vh_user_server_dispatch() has
+ * something to do. It stays the server's.
+ */
 VH_API VH_MUST_CHECK int vh_user_server_fd(const struct vh_user_server *server);
 
 /*
  * Does what there is to do, without waiting for the front-end; requests that
  * stop a ring wait until its I/O is done. Returns 0, or, when nobody can
- * come any more (a connected VH_USER_FD was closed), -ENOTCONN. Not to be
- * mixed with vh_user_server_start().
+ * come any more (a connected VH_USER_FD was closed), -ENOTCONN. One thread
+ * at a time, and not to be mixed with vh_user_server_start().
  */
 VH_API VH_MUST_CHECK int vh_user_server_dispatch(struct vh_user_server *server);
 
-/* Runs the server in a thread of its own. -EBUSY: it runs already. */
+/*
+ * Runs the server in a thread of its own, which blocks all signals but
+ * SIGBUS. -EBUSY: it runs already; and what pthread_create() returns.
+ */
 VH_API VH_MUST_CHECK int vh_user_server_start(struct vh_user_server *server);
 
 /*
- * With vh_user_server_start(): a descriptor that becomes readable when the
- * thread has ended because nobody can come any more.
+ * With vh_user_server_start(): a descriptor that becomes readable, and stays
+ * so, when the thread has ended because nobody can come any more. It stays
+ * the server's. Any thread.
  */
 VH_API VH_MUST_CHECK int
 vh_user_server_ended_fd(const struct vh_user_server *server);
@@ -103,14 +117,17 @@ struct vh_user_server_info {
 	uint64_t protocol_features; /* as set last */
 };
 
-/* What happened so far. Any thread. */
+/*
+ * What happened so far. Any thread. Fills in as much as info->size has room
+ * for; -EINVAL if that is 0.
+ */
 VH_API VH_MUST_CHECK int
 vh_user_server_get_info(struct vh_user_server *server,
 			struct vh_user_server_info *info);
 
 /*
- * Copies the last fault of the protocol or the back-end; its code is
- * VH_FAULT_NONE if there was none. Any thread.
+ * Copies the last fault of the protocol, the back-end or a ring; its code
+ * is VH_FAULT_NONE if there was none. Any thread.
  */
 VH_API void vh_user_server_fault(struct vh_user_server *server,
 				 struct vh_fault *ret_fault);

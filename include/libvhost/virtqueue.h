@@ -58,21 +58,38 @@ struct vh_virtqueue_opts {
 	uint32_t index;	   /* for words in faults */
 	uint32_t num;	   /* queue size: a power of two, at most 32768 */
 	uint64_t features; /* as negotiated: INDIRECT_DESC, EVENT_IDX count */
-	/* guest addresses, aligned to 16, 2 and 4 bytes */
+	/*
+	 * Guest addresses, aligned to 16, 2 and 4 bytes, of 16 * num,
+	 * 6 + 2 * num and 6 + 8 * num bytes.
+	 */
 	vh_gpa descriptors;
 	vh_gpa available;
 	vh_gpa used;
 	uint16_t base; /* next available index, free-running */
 	/* most pieces in a chain; 0: as many as a chain can have */
 	uint16_t max_segments;
+	/*
+	 * NULL, or the part of a shared area that tracks this queue's
+	 * requests (vhost-user, "Inflight I/O tracking"), of inflight_size
+	 * bytes. Requests that it says were in flight are popped first, in
+	 * their old order; base doesn't count then. All zero: a fresh one.
+	 */
+	void *inflight;
+	size_t inflight_size;
 };
+
+/* Bytes that an area needs for one queue of num descriptors. */
+#define VH_VIRTQUEUE_INFLIGHT_SIZE(num) (16 + 16 * (size_t)(num))
 
 /*
  * Makes the device side of a ring. Each of the three parts must lie in one
  * region. The index of the used ring is taken from guest memory once, here.
- * Takes a reference on memory.
- *   -EINVAL  num isn't a power of two from 1 to 32768
+ * Takes a reference on memory; *opts is copied. Errors, with words in *fault
+ * if that isn't NULL:
+ *   -EINVAL  num isn't a power of two from 1 to 32768, or opts->size is 0
+ *   -E2BIG   *opts is of a newer library
  *   -EFAULT  a part is misaligned or not wholly in one region
+ *   -EINVAL  the in-flight area is too small or contradicts the ring
  *   -ENOMEM
  */
 VH_API VH_MUST_CHECK int vh_virtqueue_new(const struct vh_virtqueue_opts *opts,
@@ -80,12 +97,15 @@ VH_API VH_MUST_CHECK int vh_virtqueue_new(const struct vh_virtqueue_opts *opts,
 					  struct vh_fault *fault,
 					  struct vh_virtqueue **ret_queue);
 
-/* Frees it; chains that weren't pushed become invalid. NULL is fine. */
+/*
+ * Frees it and lets go of its maps; chains that weren't pushed become
+ * invalid. NULL is fine.
+ */
 VH_API void vh_virtqueue_free(struct vh_virtqueue *queue);
 
 /*
- * Moves to another map. Chains that were popped before keep the old one
- * alive until they are pushed.
+ * Moves to another map, on which it takes a reference. Chains that were
+ * popped before keep the old one alive until they are pushed.
  *   -EFAULT  a ring part isn't mapped any more; the queue is broken
  *   -EAGAIN  chains of three earlier maps are still in flight
  */
@@ -97,38 +117,47 @@ VH_API bool vh_virtqueue_holds_old_memory(const struct vh_virtqueue *queue);
 
 /*
  * Takes up to max chains (at most VH_VIRTQUEUE_BURST are given) that the
- * driver made available, in its order. Returns their number, 0 if there are
- * none, or -EPROTO if the queue is broken. Good chains before a bad one are
- * given first.
+ * driver made available, in its order (virtio, "The Virtqueue Available
+ * Ring"). Returns their number, 0 if there are none, or -EPROTO if the queue
+ * is broken. Good chains before a bad one are given first. A chain of very
+ * many pieces in a very large queue may have to wait until others are
+ * pushed.
  */
 VH_API VH_MUST_CHECK int vh_virtqueue_pop(struct vh_virtqueue *queue,
 					  struct vh_chain *chains[],
 					  unsigned int max);
 
 /*
- * Returns a chain, in any order, with the number of bytes that were written
- * to its writable part (more than writable_size is cut to that). The driver
- * sees it after vh_virtqueue_publish().
+ * Returns a chain of this queue, in any order, with the number of bytes that
+ * were written to its writable part, from its beginning and without gaps
+ * (more than writable_size is cut to that). The driver sees it after
+ * vh_virtqueue_publish(); the chain isn't the device's any more at once.
  */
 VH_API void vh_virtqueue_push(struct vh_virtqueue *queue,
 			      struct vh_chain *chain, uint32_t written);
 
 /*
- * Shows the driver what was pushed since the last call. Returns 1 if it
- * wants to be called (interrupted), 0 if not or if there was nothing.
+ * Shows the driver what was pushed since the last call (virtio, "The
+ * Virtqueue Used Ring"). Returns 1 if it wants to be called (interrupted:
+ * "Used Buffer Notification Suppression"), 0 if not, if there was nothing,
+ * or if the queue is broken.
  */
 VH_API VH_MUST_CHECK int vh_virtqueue_publish(struct vh_virtqueue *queue);
 
 /*
- * Asks the driver for kicks. Returns 1 if chains came in meanwhile (a kick
- * may have been left out: pop again before sleeping), else 0.
+ * Asks the driver for kicks (virtio, "Available Buffer Notification
+ * Suppression"). Returns 1 if chains came in meanwhile (a kick may have been
+ * left out: pop again before sleeping), else 0, on a broken queue too.
  */
 VH_API VH_MUST_CHECK int vh_virtqueue_enable_kick(struct vh_virtqueue *queue);
 
-/* Tells the driver that it needn't kick: the device is awake. */
+/*
+ * Tells the driver that it needn't kick: the device is awake. It is advice;
+ * the driver may kick nevertheless.
+ */
 VH_API void vh_virtqueue_disable_kick(struct vh_virtqueue *queue);
 
-/* True if a chain waits to be popped; false on a broken queue. */
+/* True if there is a chain that could be popped; false on a broken queue. */
 VH_API bool vh_virtqueue_pending(const struct vh_virtqueue *queue);
 
 /* The next available index to be popped: what GET_VRING_BASE tells. */
@@ -138,14 +167,15 @@ VH_API uint16_t vh_virtqueue_base(const struct vh_virtqueue *queue);
 VH_API unsigned int vh_virtqueue_inflight(const struct vh_virtqueue *queue);
 
 /*
- * Breaks the queue for a reason of the device's own, in words. The first
- * reason stays.
+ * Breaks the queue for a reason of the device's own: code is VH_FAULT_...,
+ * section a literal (it isn't copied) or NULL, format one for printf(). The
+ * first reason stays.
  */
 VH_API void vh_virtqueue_break(struct vh_virtqueue *queue, uint32_t code,
 			       const char *section, const char *format, ...)
     VH_PRINTF(4, 5);
 
-/* Why the queue is broken, or NULL if it isn't. */
+/* Why the queue is broken, or NULL if it isn't. Valid as long as the queue. */
 VH_API const struct vh_fault *
 vh_virtqueue_fault(const struct vh_virtqueue *queue);
 

@@ -73,19 +73,30 @@ extract_made()
 	made=$work/out/made
 }
 
+# first_of LOG: its first line, without the folders of this run
+first_of()
+{
+	local line
+
+	line=$(head -n 1 "$work/$1")
+	line=${line//"$made/"/}
+	echo "${line//.\//}"
+}
+
 # check_manifest: each extracted file against the sums that the guest wrote,
 # and no file may be missing or surplus
 check_manifest()
 {
 	[ -s "$made/manifest" ] || fail "the guest left no manifest"
-	(cd "$made" && sha256sum --quiet --strict -c manifest) \
-		>"$work/manifest.log" 2>&1 ||
-		fail "files differ from the guest's manifest"
 	(cd "$made" && find . -type f ! -name manifest | sort) \
 		>"$work/found"
 	cut -c 67- "$made/manifest" | sort >"$work/listed"
-	cmp -s "$work/found" "$work/listed" ||
-		fail "the manifest does not list the files that are there"
+	diff "$work/found" "$work/listed" >"$work/manifest.log" ||
+		fail "not in the manifest or not there:" \
+			"$(sed -n 's/^[<>] //p' "$work/manifest.log")"
+	(cd "$made" && sha256sum --quiet --strict -c manifest) \
+		>"$work/manifest.log" 2>&1 ||
+		fail "not as the manifest says: $(first_of manifest.log)"
 	files_checked=$(wc -l <"$work/listed")
 }
 
@@ -98,8 +109,11 @@ check_known_files()
 	# shellcheck source=scripts/lib/guest/recipe.sh
 	(. "$VH_SCRIPTS/guest/recipe.sh"
 	 make_known_files "$known" "$work/root/payload")
-	diff -r "$known" "$made/known" >"$work/known.log" 2>&1 ||
-		fail "the guest's files differ from the host's own"
+	(cd "$known" && find . -type f -exec cmp {} "$made/known/{}" \; &&
+		diff -rq . "$made/known") >"$work/known.log" 2>&1 || true
+	[ ! -s "$work/known.log" ] ||
+		fail "not as the host makes it: $(first_of known.log)"
+	known_checked=$(find "$known" -type f | wc -l)
 	sum=$(sha256sum <"$made/random" | cut -c 1-64)
 	[ "$sum" = "$(guest_fact random_sha256)" ] ||
 		fail "the random file is not what the guest said it wrote"

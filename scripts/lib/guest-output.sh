@@ -9,6 +9,14 @@ guest_lines()
 	tr -d '\r' <"$work/guest.log" | sed -n "s/^.*VH:$1 //p"
 }
 
+# follow_guest: shows its checks as they happen, until $guest is gone
+follow_guest()
+{
+	tail -n +1 -s 0.2 -F --pid="$guest" "$work/guest.log" 2>/dev/null |
+	sed -un 's/\r$//; s/^.*VH:ok /  guest: /p
+		s/^.*VH:FAIL /  guest: FAILED: /p'
+}
+
 guest_fact()
 {
 	guest_lines fact | sed -n "s/^$1 //p" | tail -n 1

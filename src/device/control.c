@@ -18,7 +18,7 @@ static int get_features(struct vh_backend *b, uint64_t *ret_features)
 	return 0;
 }
 
-static bool any_started(const struct vh_device *device)
+bool vhi_device_started(const struct vh_device *device)
 {
 	for (uint32_t i = 0; i < device->opts.num_queues; i++)
 		if (device->queues[i].started)
@@ -38,7 +38,7 @@ static int set_features(struct vh_backend *b, uint64_t features)
 				 "features 0x%llx weren't offered, 0x%llx are",
 				 (unsigned long long)unknown,
 				 (unsigned long long)offered(device));
-	if (any_started(device)) {
+	if (vhi_device_started(device)) {
 		if (features == device->features)
 			return 0;
 		return vhi_fault(&b->fault, VH_FAULT_MSG_STATE, -EBUSY,
@@ -186,6 +186,7 @@ int vhi_device_release(struct vh_backend *b)
 	}
 	for (uint32_t i = 0; i < device->num_workers; i++)
 		vhi_worker_stop(&device->workers[i]);
+	vhi_device_drop_inflight(device);
 	dropped = vhi_device_drop_memory(device);
 	return r < 0 ? r : dropped;
 }

@@ -53,7 +53,7 @@ static int init_parts(struct vh_device *device)
 
 static uint64_t capabilities(const struct vh_device_opts *opts)
 {
-	return VH_CAP_STATUS | VH_CAP_RESET | VH_CAP_REGIONS |
+	return VH_CAP_STATUS | VH_CAP_RESET | VH_CAP_REGIONS | VH_CAP_INFLIGHT |
 	       (opts->config_size ? VH_CAP_CONFIG : 0);
 }
 

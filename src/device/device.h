@@ -62,16 +62,16 @@ struct vh_queue {
 
 	/* W: what runs; ring is NULL while the queue is stopped */
 	struct vh_virtqueue *ring;
-	bool live;     /* enabled */
-	bool active;   /* on the worker's list: there may be chains */
-	bool touched;  /* completions wait to be published */
+	bool live;    /* enabled */
+	bool active;  /* on the worker's list: there may be chains */
+	bool touched; /* completions wait to be published */
 	unsigned int unpublished; /* how many */
 	uint64_t dry_since;	  /* ns; 0: the last look found chains */
 	uint64_t asleep_since;	  /* ns; 0: awake */
 	uint32_t linger;	  /* ns to look on before sleeping */
-	bool stopping; /* takes no more chains */
-	bool reported; /* that it is broken */
-	bool watched;  /* kick is in the worker's epoll set */
+	bool stopping;		  /* takes no more chains */
+	bool reported;		  /* that it is broken */
+	bool watched;		  /* kick is in the worker's epoll set */
 	struct vhi_notifier kick; /* none: the ring is polled */
 	struct vhi_notifier call;
 	struct vhi_notifier err;
@@ -110,6 +110,15 @@ struct vh_worker {
 	void *watch_user;
 };
 
+/* The shared memory that tracks requests in flight. */
+struct vhi_area {
+	char *map; /* NULL: none */
+	size_t map_size;
+	char *start; /* of the first queue's part */
+	uint16_t num_queues;
+	uint16_t queue_size;
+};
+
 struct vh_device {
 	struct vh_backend backend;
 	struct vh_device_ops ops;
@@ -122,6 +131,7 @@ struct vh_device {
 	uint64_t features;
 	uint8_t status;
 	struct vh_memory *memory;
+	struct vhi_area area;
 
 	/* any thread, atomic */
 	uint32_t broken;      /* number of queues that are */
@@ -190,10 +200,21 @@ int vhi_device_remove_region(struct vh_backend *b,
 			     const struct vh_region *region);
 int vhi_device_drop_memory(struct vh_device *device);
 
+/* inflight.c */
+int vhi_device_get_inflight(struct vh_backend *b, struct vh_inflight *inflight,
+			    int *ret_fd);
+int vhi_device_set_inflight(struct vh_backend *b,
+			    const struct vh_inflight *inflight, int fd);
+void vhi_device_drop_inflight(struct vh_device *device);
+/* The part of a queue and its size; NULL if it isn't tracked. */
+void *vhi_device_inflight(const struct vh_device *device, uint32_t queue,
+			  size_t *ret_size);
+
 /* device.c */
 void vhi_device_dispose(struct vh_device *device);
 
 /* control.c */
 int vhi_device_release(struct vh_backend *b);
+bool vhi_device_started(const struct vh_device *device);
 
 #endif

@@ -21,8 +21,8 @@
  * doesn't.
  */
 #define LINGER_FIRST_NS 2000
-#define LINGER_MOST_NS 10000
-#define SHORT_SLEEP_NS 50000
+#define LINGER_MOST_NS	10000
+#define SHORT_SLEEP_NS	50000
 
 static uint64_t now_ns(void)
 {

@@ -110,9 +110,9 @@ int vhi_vring_set_addr(struct vh_backend *b, uint32_t q,
 	r = check_part(b, queue, "descriptor", addr->descriptors, 16, 16 * num);
 	if (r == 0)
 		r = check_part(b, queue, "available", addr->available, 2,
-			       4 + 2 * num);
+			       6 + 2 * num);
 	if (r == 0)
-		r = check_part(b, queue, "used", addr->used, 4, 4 + 8 * num);
+		r = check_part(b, queue, "used", addr->used, 4, 6 + 8 * num);
 	if (r < 0)
 		return r;
 	queue->addr = *addr;
@@ -226,6 +226,8 @@ static int make_ring(struct vh_queue *queue, struct vh_fault *fault)
 	opts.used = queue->addr.used;
 	opts.base = queue->base;
 	opts.max_segments = (uint16_t)device->opts.max_segments;
+	opts.inflight =
+	    vhi_device_inflight(device, queue->index, &opts.inflight_size);
 	return vh_virtqueue_new(&opts, device->memory, fault, &queue->ring);
 }
 

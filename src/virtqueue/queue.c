@@ -133,6 +133,13 @@ int vh_virtqueue_new(const struct vh_virtqueue_opts *caller_opts,
 	queue->epoch = queue->epochs;
 	queue->epoch->memory = vh_memory_ref(memory);
 	split_start(queue, opts.base);
+	if (opts.inflight)
+		r = inflight_open(queue, opts.inflight, opts.inflight_size,
+				  fault);
+	if (r < 0) {
+		vh_virtqueue_free(queue);
+		return r;
+	}
 	*ret_queue = queue;
 	return 0;
 }
@@ -144,6 +151,7 @@ void vh_virtqueue_free(struct vh_virtqueue *queue)
 	for (unsigned int i = 0; i < EPOCHS; i++)
 		vh_memory_unref(queue->epochs[i].memory);
 	munmap(queue->slots, queue->arena_size);
+	inflight_close(&queue->inflight);
 	free(queue);
 }
 

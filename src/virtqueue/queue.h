@@ -12,6 +12,7 @@
 #ifndef VIRTQUEUE_QUEUE_H
 #define VIRTQUEUE_QUEUE_H
 
+#include "inflight.h"
 #include <errno.h>
 #include <libvhost/virtqueue.h>
 #include <memory/translate.h>
@@ -102,6 +103,7 @@ struct split_ring {
 
 struct vh_virtqueue {
 	struct split_ring split;
+	struct inflight inflight;
 	struct slot *slots;
 	struct epoch *epoch; /* the current one */
 	uint32_t num;

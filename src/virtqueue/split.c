@@ -138,6 +138,31 @@ static ALWAYS_INLINE bool pop_one(struct vh_virtqueue *queue, uint16_t head)
 	return walk_chain(queue, queue->split.descriptors, slot, head);
 }
 
+/* What a process before us took and didn't give back comes first. */
+static COLD int pop_again(struct vh_virtqueue *queue, struct vh_chain *chains[],
+			  unsigned int max)
+{
+	struct inflight *inflight = &queue->inflight;
+	int done = 0;
+
+	while (done < (int)max &&
+	       inflight->resend_next < inflight->resend_count) {
+		uint16_t head = inflight->resend[inflight->resend_next];
+
+		if (!pop_one(queue, head))
+			break;
+		inflight->resend_next++;
+		chains[done++] = &queue->slots[head].chain;
+	}
+	queue->epoch->inflight += (unsigned int)done;
+	return done || !queue->broken ? done : -EPROTO;
+}
+
+static bool must_pop_again(const struct vh_virtqueue *queue)
+{
+	return queue->inflight.resend_next < queue->inflight.resend_count;
+}
+
 int vh_virtqueue_pop(struct vh_virtqueue *queue, struct vh_chain *chains[],
 		     unsigned int max)
 {
@@ -149,6 +174,8 @@ int vh_virtqueue_pop(struct vh_virtqueue *queue, struct vh_chain *chains[],
 		return -EPROTO;
 	if (max > VH_VIRTQUEUE_BURST)
 		max = VH_VIRTQUEUE_BURST;
+	if (UNLIKELY(must_pop_again(queue)))
+		return pop_again(queue, chains, max);
 	count = available(queue, max);
 	if (count <= 0)
 		return count;
@@ -164,6 +191,8 @@ int vh_virtqueue_pop(struct vh_virtqueue *queue, struct vh_chain *chains[],
 		if (!pop_one(queue, heads[done]))
 			break;
 		chains[done] = &queue->slots[heads[done]].chain;
+		if (queue->inflight.area)
+			inflight_take(&queue->inflight, heads[done]);
 	}
 	ring->avail_next = (uint16_t)(ring->avail_next + done);
 	queue->epoch->inflight += (unsigned int)done;
@@ -189,6 +218,8 @@ void vh_virtqueue_push(struct vh_virtqueue *queue, struct vh_chain *chain,
 		vhi_store_le32(&used->length, written < slot->writable_size
 						  ? written
 						  : slot->writable_size);
+		if (queue->inflight.area)
+			inflight_give(&queue->inflight, slot->head);
 	}
 	if (--epoch->inflight == 0 && UNLIKELY(epoch != queue->epoch))
 		epoch_retire(epoch);
@@ -210,6 +241,8 @@ int vh_virtqueue_publish(struct vh_virtqueue *queue)
 	 */
 	vhi_store_release_le16(&ring->used->index, now);
 	ring->used_shown = now;
+	if (queue->inflight.area)
+		inflight_shown(&queue->inflight, now);
 	/*
 	 * Pairs with the driver's fence between asking for interrupts
 	 * (used_event or flags) and looking at the used index once more:
@@ -234,6 +267,8 @@ bool vh_virtqueue_pending(const struct vh_virtqueue *queue)
 
 	if (queue->broken || queue->starved)
 		return false;
+	if (must_pop_again(queue))
+		return true;
 	/* No acquire: vh_virtqueue_pop() does it before it looks further. */
 	return vhi_load_le16(&ring->avail->index) != ring->avail_next;
 }

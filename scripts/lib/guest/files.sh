@@ -9,13 +9,13 @@
 write_random()
 {
 	# The sum is taken in memory, not of what the disk gives back.
-	dd if=/dev/urandom of=/tmp/random bs=1M count=32 2>/dev/null &&
+	dd if=/dev/urandom of=/tmp/random bs=1M count=16 2>/dev/null &&
 		random_sum=$(sha256sum </tmp/random) || return
 	random_sum=${random_sum%% *}
 	fact random_sha256 "$random_sum"
 	begun=$(clock)
 	cp /tmp/random /made/random && sync || return
-	rate write_mib_s 32 "$begun"
+	rate write_mib_s 16 "$begun"
 	rm /tmp/random
 }
 
@@ -23,7 +23,7 @@ random_is_right()
 {
 	begun=$(clock)
 	dd if=/made/random of=/dev/null bs=1M 2>/dev/null || return
-	rate read_mib_s 32 "$begun"
+	rate read_mib_s 16 "$begun"
 	sum=$(sha256sum </made/random)
 	[ "${sum%% *}" = "$random_sum" ]
 }
@@ -131,12 +131,12 @@ check_special_requests()
 tell_disk
 check "payload from the host is whole" \
 	sh -c 'cd / && sha256sum -c payload.sha256 >/dev/null'
-check "32 MiB of random data written and synced" write_random
+check "16 MiB of random data written and synced" write_random
 check "200 small, 4 parallel, a patched and a long file written" write_known
 check "8 MiB written around the page cache" write_direct
 check "sums of all files written to a manifest" write_manifest
 drop_caches
-check "32 MiB of random data read back from the disk" random_is_right
+check "16 MiB of random data read back from the disk" random_is_right
 check "all files agree with the manifest" manifest_holds
 check "direct reads of 128 MiB, and of 2000 blocks of 4 KiB" read_direct
 check "8 parallel direct readers agree" parallel_reads_agree

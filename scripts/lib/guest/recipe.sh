@@ -15,11 +15,15 @@ numbers()
 # make_small_files FOLDER: 200 files, from nothing up to 1791 bytes
 make_small_files()
 {
-	n=0
-	while [ "$n" -lt 200 ]; do
-		numbers "$((n * 1000))" "$n" >"$1/$n"
-		n=$((n + 1))
-	done
+	awk -v folder="$1" 'BEGIN {
+		for (n = 0; n < 200; n++) {
+			file = folder "/" n
+			printf "" >file
+			for (i = 0; i < n; i++)
+				printf "%d\n", 10000000 + n * 1000 + i >file
+			close(file)
+		}
+	}'
 }
 
 # make_stream FILE N: 2.1 MiB, in appended pieces of odd lengths
