@@ -117,10 +117,10 @@ enum {
 #define VH_FAULT_TEXT_MAX   192
 
 struct vh_fault {
-	uint32_t code;	     /* VH_FAULT_... */
-	int32_t error;	     /* the negative errno that was returned */
-	uint32_t queue;	     /* queue index or VH_FAULT_NO_QUEUE */
-	uint32_t message;    /* request id or VH_FAULT_NO_MESSAGE */
+	uint32_t code;	  /* VH_FAULT_... */
+	int32_t error;	  /* the negative errno that was returned */
+	uint32_t queue;	  /* queue index or VH_FAULT_NO_QUEUE */
+	uint32_t message; /* request id or VH_FAULT_NO_MESSAGE */
 	/* of the specification that was broken, or ""; a literal */
 	const char *section;
 	/* one line: which field, which value, which limit */

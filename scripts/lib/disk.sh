@@ -42,6 +42,16 @@ fill_root()
 	head -c "${disk_payload_mib}M" /dev/urandom >"$root/payload"
 }
 
+# format_disk: a new $image that holds $work/root
+format_disk()
+{
+	rm -f "$image"
+	truncate -s $((disk_fs_mib + disk_scratch_mib))M "$image"
+	mke2fs -q -F -t ext4 -b 4096 -E root_owner=0:0 -d "$work/root" \
+		"$image" "${disk_fs_mib}M" >"$work/mke2fs.log" 2>&1 ||
+		fail "mke2fs could not make $image"
+}
+
 # make_disk SCRIPT...: $image, and $payload_sum
 make_disk()
 {
@@ -51,10 +61,7 @@ make_disk()
 	fill_root "$root" "$@"
 	(cd "$root" && sha256sum payload >payload.sha256)
 	payload_sum=$(cut -c 1-64 "$root/payload.sha256")
-	truncate -s $((disk_fs_mib + disk_scratch_mib))M "$image"
-	mke2fs -q -F -t ext4 -b 4096 -E root_owner=0:0 -d "$root" "$image" \
-		"${disk_fs_mib}M" >"$work/mke2fs.log" 2>&1 ||
-		fail "mke2fs could not make $image"
+	format_disk
 }
 
 # check_file_system: $image must be whole

@@ -218,6 +218,8 @@ const struct vhi_backend_ops vhi_device_backend_ops = {
     .get_status = get_status,
     .set_status = set_status,
     .reset_device = reset_device,
+    .get_inflight = vhi_device_get_inflight,
+    .set_inflight = vhi_device_set_inflight,
 };
 
 static void free_device(struct vh_backend *b)

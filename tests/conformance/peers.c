@@ -11,8 +11,9 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 
-#define SHORT_MS 300 /* the server's patience, where a test waits for its end  \
-		      */
+#define SHORT_MS                                                               \
+	300 /* the server's patience, where a test waits for its end           \
+	     */
 
 static void open_impatient(struct fixture *f)
 {
@@ -205,7 +206,10 @@ static void test_conformance_peer_leaves_before_the_answer(void **state)
 	must_serve_another(f);
 }
 
-/* They belong to the first byte of a header. */
+/*
+ * They belong to the first byte of a header. The kernel may join what was
+ * sent in two, so the server can't always tell: it closes, or takes them.
+ */
 static void test_conformance_peer_sends_descriptors_late(void **state)
 {
 	struct fixture *f = *state;
@@ -229,8 +233,9 @@ static void test_conformance_peer_sends_descriptors_late(void **state)
 		connect_session(f);
 		must(fe_send_bytes(fe, bytes, at, NULL, 0));
 		ret = fe_send_bytes(fe, bytes + at, sizeof(bytes) - at, &fd, 1);
+		if (ret == 0)
+			ret = fe_sync(fe);
 		assert_true(ret == 0 || ret == -EPIPE);
-		must(fe_wait_closed(fe));
 		fe_close(fe);
 	}
 	must(resources_wait(&before));
