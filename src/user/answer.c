@@ -77,7 +77,8 @@ static bool refuse(struct vh_user_server *server,
 	if (server->fault.code == VH_FAULT_MSG_FLAGS)
 		return false;
 	if (header->id == VH_USER_GET_CONFIG &&
-	    server->fault.code == VH_FAULT_CONFIG)
+	    server->fault.code != VH_FAULT_MSG_SIZE &&
+	    server->fault.code != VH_FAULT_MSG_FDS)
 		return refuse_config(server);
 	if (ackable && wants_ack(server, header))
 		return acknowledge(server, header->id, error);
