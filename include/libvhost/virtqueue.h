@@ -73,6 +73,7 @@ struct vh_virtqueue_opts {
 	 * requests (vhost-user, "Inflight I/O tracking"), of inflight_size
 	 * bytes. Requests that it says were in flight are popped first, in
 	 * their old order; base doesn't count then. All zero: a fresh one.
+	 * It stays the caller's, and mapped as long as the queue lives.
 	 */
 	void *inflight;
 	size_t inflight_size;

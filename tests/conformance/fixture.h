@@ -28,12 +28,16 @@
 #define must_refuse(call) assert_int_equal((call), -EREMOTEIO)
 
 #define FIXTURE_BLKS	  16
+#define ECHO_MAX	  2048 /* bytes that must_echo() sends at most */
 
 struct fixture {
 	struct resources before;
 	struct server server;
 	struct session session;
 	struct blk blk[FIXTURE_BLKS]; /* by queue */
+	/* of must_echo(), by queue: two threads that use the same memory one
+	 * after the other look like a race to those who can't see the rings */
+	uint64_t echo_area[FIXTURE_BLKS];
 };
 
 /* For cmocka_unit_test_setup_teardown(). */

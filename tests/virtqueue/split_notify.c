@@ -77,10 +77,12 @@ static void test_virtqueue_notify_first_publish_always(void **state)
 	for (unsigned int event = 0; event < 65536; event += 4369) {
 		box_open(&box, &(struct box_opts){
 				       .num = NUM,
-				       .features = BOX_EVENT_IDX });
+				       .features = BOX_EVENT_IDX,
+				       .base = 65535 });
 		set_used_event(&box, (uint16_t)event);
 		pass(&box);
 		assert_int_equal(vh_virtqueue_publish(box.queue), 1);
+		assert_int_equal(box_used_index(&box), 0);
 		box_close(&box);
 	}
 }

@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static unsigned long steps = 400000;
+static unsigned long steps = 2000000;
 static uint64_t seed = 1;
 
 struct test {
