@@ -25,16 +25,16 @@
 #include <time.h>
 #include <unistd.h>
 
-#define NUM 256
+#define NUM	      256
 #define TABLE_ENTRIES 4
-#define REGION_SIZE UINT64_C(0x20000)
-#define REGION_STEP UINT64_C(0x40000) /* holes keep regions from merging */
-#define BUFFER_SIZE 512
-#define FEATURES (UINT64_C(1) << 28 | UINT64_C(1) << 29)
+#define REGION_SIZE   UINT64_C(0x20000)
+#define REGION_STEP   UINT64_C(0x40000) /* holes keep regions from merging */
+#define BUFFER_SIZE   512
+#define FEATURES      (UINT64_C(1) << 28 | UINT64_C(1) << 29)
 
 enum shape { ONE, THREE, INDIRECT_OF_THREE };
 
-static const char *const shape_names[] = { "1", "3", "indirect 3" };
+static const char *const shape_names[] = {"1", "3", "indirect 3"};
 
 struct setting {
 	enum shape shape;
@@ -66,7 +66,7 @@ struct floor {
 	struct {
 		uint64_t address;
 		uint64_t rest;
-	} *descriptors;
+	} * descriptors;
 	uint16_t *avail;
 	uint16_t *used;
 	char *delta;
@@ -101,18 +101,18 @@ static void bench_init(struct bench *bench, unsigned int regions)
 	bench->fd = memfd_create("bench-ring", MFD_CLOEXEC);
 	if (bench->fd < 0 || ftruncate(bench->fd, (off_t)size) < 0)
 		die("memfd", errno);
-	bench->base = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED,
-			   bench->fd, 0);
+	bench->base =
+	    mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, bench->fd, 0);
 	if (bench->base == MAP_FAILED)
 		die("mmap", errno);
 	r = vh_memory_new(&memory);
 	for (unsigned int i = 0; r >= 0 && i < regions; i++) {
 		struct vh_region region = {
-			.guest = i * REGION_STEP,
-			.size = REGION_SIZE,
-			.user = { (uintptr_t)bench->base + i * REGION_STEP },
-			.fd_offset = i * REGION_STEP,
-			.fd = bench->fd,
+		    .guest = i * REGION_STEP,
+		    .size = REGION_SIZE,
+		    .user = {(uintptr_t)bench->base + i * REGION_STEP},
+		    .fd_offset = i * REGION_STEP,
+		    .fd = bench->fd,
 		};
 
 		r = vh_memory_add(memory, &region, NULL, &more);
@@ -125,11 +125,11 @@ static void bench_init(struct bench *bench, unsigned int regions)
 		die("memory map", -r);
 	bench->memory = memory;
 	bench->driver = driver_ring_new(&(struct driver_ring_opts){
-		.block = bench->base,
-		.gpa = 0,
-		.num = NUM,
-		.table_entries = TABLE_ENTRIES,
-		.event_idx = true,
+	    .block = bench->base,
+	    .gpa = 0,
+	    .num = NUM,
+	    .table_entries = TABLE_ENTRIES,
+	    .event_idx = true,
 	});
 	if (!bench->driver)
 		die("driver", ENOMEM);
@@ -149,8 +149,8 @@ static uint64_t next_buffer(struct bench *bench, bool spread)
 {
 	unsigned int turn = bench->turn++;
 	/* An odd step, so that it visits all regions in no simple order. */
-	unsigned int region = spread ? turn * 397u % bench->regions :
-				       turn / 4096 % bench->regions;
+	unsigned int region = spread ? turn * 397u % bench->regions
+				     : turn / 4096 % bench->regions;
 
 	return region * REGION_STEP + REGION_SIZE / 2 +
 	       turn % 128 * BUFFER_SIZE;
@@ -166,9 +166,9 @@ static unsigned int fill_ring(struct bench *bench, const struct setting *set)
 
 		for (unsigned int j = 0; j < buffers; j++)
 			list[j] = (struct driver_buffer){
-				.gpa = next_buffer(bench, set->spread),
-				.length = BUFFER_SIZE,
-				.write = j > 0,
+			    .gpa = next_buffer(bench, set->spread),
+			    .length = BUFFER_SIZE,
+			    .write = j > 0,
 			};
 		if (driver_ring_add(bench->driver, list, buffers,
 				    set->shape == INDIRECT_OF_THREE) < 0)
@@ -246,14 +246,14 @@ static inline struct vh_chain *floor_take(struct floor *floor, uint16_t head)
 	request->head = head;
 	request->state = 1;
 	request->chain = (struct vh_chain){
-		.readable = request->pieces,
-		.writable = request->pieces + readable_count,
-		.readable_size = readable,
-		.writable_size = bytes - readable,
-		.readable_count = (uint16_t)readable_count,
-		.writable_count = (uint16_t)(count - readable_count),
-		.descriptors = (uint16_t)count,
-		.head = head,
+	    .readable = request->pieces,
+	    .writable = request->pieces + readable_count,
+	    .readable_size = readable,
+	    .writable_size = bytes - readable,
+	    .readable_count = (uint16_t)readable_count,
+	    .writable_count = (uint16_t)(count - readable_count),
+	    .descriptors = (uint16_t)count,
+	    .head = head,
 	};
 	return &request->chain;
 }
@@ -261,30 +261,29 @@ static inline struct vh_chain *floor_take(struct floor *floor, uint16_t head)
 static __attribute__((noinline)) unsigned int
 floor_pop(struct floor *floor, struct vh_chain **list, unsigned int burst)
 {
-	uint16_t index = le16toh(
-		__atomic_load_n(&floor->avail[1], __ATOMIC_ACQUIRE));
+	uint16_t index =
+	    le16toh(__atomic_load_n(&floor->avail[1], __ATOMIC_ACQUIRE));
 	unsigned int n = (uint16_t)(index - floor->avail_next);
 
 	if (n > burst)
 		n = burst;
 	for (unsigned int i = 0; i < n; i++)
 		list[i] = floor_take(
-			floor, le16toh(floor->avail[2 + (floor->avail_next++ &
-							 (NUM - 1))]));
+		    floor,
+		    le16toh(
+			floor->avail[2 + (floor->avail_next++ & (NUM - 1))]));
 	return n;
 }
 
-static __attribute__((noinline)) void floor_push(struct floor *floor,
-						 struct vh_chain *chain,
-						 uint32_t written)
+static __attribute__((noinline)) void
+floor_push(struct floor *floor, struct vh_chain *chain, uint32_t written)
 {
 	struct request *request = (void *)chain;
 	uint32_t *element = (uint32_t *)(void *)floor->used + 1 +
 			    2 * (floor->used_next++ & (NUM - 1));
 
 	request->state = 0;
-	__atomic_store_n(&element[0], htole32(request->head),
-			 __ATOMIC_RELAXED);
+	__atomic_store_n(&element[0], htole32(request->head), __ATOMIC_RELAXED);
 	__atomic_store_n(&element[1], htole32(written), __ATOMIC_RELAXED);
 }
 
@@ -296,8 +295,8 @@ static __attribute__((noinline)) bool floor_publish(struct floor *floor,
 
 	__atomic_store_n(&floor->used[1], htole16(now), __ATOMIC_RELEASE);
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
-	event = le16toh(__atomic_load_n(&floor->avail[2 + NUM],
-					__ATOMIC_RELAXED));
+	event =
+	    le16toh(__atomic_load_n(&floor->avail[2 + NUM], __ATOMIC_RELAXED));
 	return (uint16_t)(now - event - 1) < (uint16_t)(now - old);
 }
 
@@ -346,10 +345,9 @@ static struct floor *floor_new(const struct bench *bench)
 		die("floor", ENOMEM);
 	memset(floor, 0, sizeof(*floor));
 	floor->delta = bench->base;
-	floor->descriptors = (void *)(bench->base +
-				      driver_ring_descriptors(bench->driver));
-	floor->avail = (void *)(bench->base +
-				driver_ring_avail(bench->driver));
+	floor->descriptors =
+	    (void *)(bench->base + driver_ring_descriptors(bench->driver));
+	floor->avail = (void *)(bench->base + driver_ring_avail(bench->driver));
 	floor->used = (void *)(bench->base + driver_ring_used(bench->driver));
 	return floor;
 }
@@ -371,7 +369,7 @@ static uint64_t clock_cost(void)
 
 static void measure(const struct setting *set, unsigned int rounds, bool first)
 {
-	uint64_t best[2] = { UINT64_MAX, UINT64_MAX };
+	uint64_t best[2] = {UINT64_MAX, UINT64_MAX};
 	uint64_t cost = clock_cost();
 	struct vh_virtqueue *queue;
 	struct bench bench[2];
@@ -414,22 +412,21 @@ static void measure(const struct setting *set, unsigned int rounds, bool first)
 
 static void measure_all(unsigned int rounds)
 {
-	static const unsigned int bursts[] = { 1, 32 };
+	static const unsigned int bursts[] = {1, 32};
 	static const struct {
 		unsigned int regions;
 		bool spread;
-	} maps[] = { { 1, false }, { 64, false }, { 64, true },
-		     { 509, false }, { 509, true } };
+	} maps[] = {
+	    {1, false}, {64, false}, {64, true}, {509, false}, {509, true}};
 	bool first = true;
 
 	printf("[");
 	for (enum shape shape = ONE; shape <= INDIRECT_OF_THREE; shape++)
 		for (size_t b = 0; b < 2; b++)
 			for (size_t m = 0; m < 5; m++) {
-				measure(&(struct setting){
-						shape, bursts[b],
-						maps[m].regions,
-						maps[m].spread },
+				measure(&(struct setting){shape, bursts[b],
+							  maps[m].regions,
+							  maps[m].spread},
 					rounds, first);
 				first = false;
 			}

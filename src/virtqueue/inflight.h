@@ -46,7 +46,7 @@ struct vh_virtqueue;
  * Takes up an area of size bytes. What it says was in flight waits in
  * resend[]. -EINVAL: it is too small for the queue or can't be true.
  */
-int inflight_open(struct vh_virtqueue *queue, void *area, size_t size,
+int inflight_open(struct vh_virtqueue *queue, void *memory, size_t size,
 		  struct vh_fault *fault);
 void inflight_close(struct inflight *inflight);
 

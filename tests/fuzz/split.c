@@ -16,7 +16,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define PAGE 4096
+#define PAGE	4096
 #define NUM_MAX 64
 #define REGIONS 3
 
@@ -26,16 +26,16 @@ static const struct {
 	uint64_t size;
 	uint64_t offset;
 } regions[REGIONS] = {
-	{ 0x10000, 4 * PAGE, 2 * PAGE },
-	{ 0x10000 + 4 * PAGE, PAGE, 0 },
-	{ UINT64_MAX - (PAGE - 1), PAGE, PAGE },
+    {0x10000, 4 * PAGE, 2 * PAGE},
+    {0x10000 + 4 * PAGE, PAGE, 0},
+    {UINT64_MAX - (PAGE - 1), PAGE, PAGE},
 };
 
-#define FILE_SIZE (6 * PAGE)
+#define FILE_SIZE   (6 * PAGE)
 #define DESCRIPTORS 0x10000
-#define AVAIL 0x10800
-#define USED 0x11000
-#define DATA 0x12000
+#define AVAIL	    0x10800
+#define USED	    0x11000
+#define DATA	    0x12000
 
 struct input {
 	const uint8_t *bytes;
@@ -71,17 +71,16 @@ static void make_maps(void)
 	struct vh_memory *map;
 
 	check(fd >= 0 && ftruncate(fd, FILE_SIZE) == 0, "no memory file");
-	flat = mmap(NULL, FILE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd,
-		    0);
+	flat = mmap(NULL, FILE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	check(flat != MAP_FAILED, "no mapping");
 	check(vh_memory_new(&map) == 0, "no map");
 	for (unsigned int i = 0; i < REGIONS; i++) {
 		struct vh_region region = {
-			.guest = regions[i].guest,
-			.size = regions[i].size,
-			.user = { 0x70000000 + regions[i].offset },
-			.fd_offset = regions[i].offset,
-			.fd = fd,
+		    .guest = regions[i].guest,
+		    .size = regions[i].size,
+		    .user = {0x70000000 + regions[i].offset},
+		    .fd_offset = regions[i].offset,
+		    .fd = fd,
 		};
 
 		maps[1] = map;
@@ -145,8 +144,7 @@ static void put(vh_gpa guest, uint64_t value, unsigned int size)
 		for (unsigned int r = 0; r < REGIONS; r++)
 			if (guest - regions[r].guest < regions[r].size)
 				flat[regions[r].offset + guest -
-				     regions[r].guest] =
-					(char)(value >> 8 * i);
+				     regions[r].guest] = (char)(value >> 8 * i);
 }
 
 /* A descriptor, in the ring or wherever a table may be. */
@@ -174,10 +172,10 @@ static void touch(const struct iovec *piece, bool write)
 static void check_piece(const struct iovec *piece)
 {
 	for (unsigned int i = 0; i < REGIONS; i++) {
-		const char *start = vh_memory_at(maps[0], regions[i].guest,
-						 regions[i].size);
-		uint64_t offset = (uint64_t)((uintptr_t)piece->iov_base -
-					     (uintptr_t)start);
+		const char *start =
+		    vh_memory_at(maps[0], regions[i].guest, regions[i].size);
+		uint64_t offset =
+		    (uint64_t)((uintptr_t)piece->iov_base - (uintptr_t)start);
 
 		if (offset < regions[i].size &&
 		    piece->iov_len <= regions[i].size - offset)
@@ -297,8 +295,8 @@ static void run(struct state *state, struct input *input)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct input input = { data, size };
-	struct state state = { .inflight = 0 };
+	struct input input = {data, size};
+	struct state state = {.inflight = 0};
 	struct vh_virtqueue_opts opts;
 	struct vh_fault fault;
 

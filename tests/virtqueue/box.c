@@ -12,10 +12,10 @@ static const struct {
 	uint64_t size;
 	uint64_t offset;
 } regions[BOX_REGIONS] = {
-	{ BOX_A, BOX_A_SIZE, 0x100000 },
-	{ BOX_B, BOX_B_SIZE, 0 },
-	{ BOX_C, BOX_C_SIZE, 0x80000 },
-	{ BOX_D, BOX_D_SIZE, 0x40000 },
+    {BOX_A, BOX_A_SIZE, 0x100000},
+    {BOX_B, BOX_B_SIZE, 0},
+    {BOX_C, BOX_C_SIZE, 0x80000},
+    {BOX_D, BOX_D_SIZE, 0x40000},
 };
 
 #define FILE_SIZE (0x100000 + BOX_A_SIZE)
@@ -23,11 +23,11 @@ static const struct {
 struct vh_region box_region(const struct box *box, unsigned int which)
 {
 	return (struct vh_region){
-		.guest = regions[which].guest,
-		.size = regions[which].size,
-		.user = { 0x7000000000 + regions[which].offset },
-		.fd_offset = regions[which].offset,
-		.fd = box->fd,
+	    .guest = regions[which].guest,
+	    .size = regions[which].size,
+	    .user = {0x7000000000 + regions[which].offset},
+	    .fd_offset = regions[which].offset,
+	    .fd = box->fd,
 	};
 }
 
@@ -48,7 +48,7 @@ void box_open_memory(struct box *box, uint32_t num)
 		struct vh_region region = box_region(box, i);
 
 		assert_int_equal(
-			vh_memory_add(box->memory, &region, NULL, &more), 0);
+		    vh_memory_add(box->memory, &region, NULL, &more), 0);
 		vh_memory_unref(box->memory);
 		box->memory = more;
 	}
@@ -78,9 +78,8 @@ void box_open(struct box *box, const struct box_opts *opts)
 	queue_opts = box_queue_opts(box);
 	queue_opts.base = opts->base;
 	queue_opts.max_segments = opts->max_segments;
-	assert_int_equal(vh_virtqueue_new(&queue_opts, box->memory, NULL,
-					  &box->queue),
-			 0);
+	assert_int_equal(
+	    vh_virtqueue_new(&queue_opts, box->memory, NULL, &box->queue), 0);
 }
 
 void box_close(struct box *box)
@@ -153,7 +152,7 @@ uint16_t *box_used_word(const struct box *box, unsigned int word)
 void box_offer(struct box *box, unsigned int head)
 {
 	*box_avail_word(box, 2 + box->avail_index % box->num) =
-		htole16((uint16_t)head);
+	    htole16((uint16_t)head);
 	box->avail_index++;
 }
 
@@ -208,9 +207,8 @@ void box_expect_fault(struct box *box, uint32_t code)
 	struct vh_chain *chains[VH_VIRTQUEUE_BURST];
 
 	assert_null(vh_virtqueue_fault(box->queue));
-	assert_int_equal(vh_virtqueue_pop(box->queue, chains,
-					  VH_VIRTQUEUE_BURST),
-			 -EPROTO);
+	assert_int_equal(
+	    vh_virtqueue_pop(box->queue, chains, VH_VIRTQUEUE_BURST), -EPROTO);
 	fault = vh_virtqueue_fault(box->queue);
 	assert_non_null(fault);
 	assert_string_equal(vh_fault_name(fault->code), vh_fault_name(code));

@@ -20,29 +20,29 @@
  * Four regions: B begins where A ends, but lies elsewhere in host memory;
  * there is a hole before C; D ends with the last address there is.
  */
-#define BOX_A UINT64_C(0x100000)
-#define BOX_A_SIZE UINT64_C(0x400000)
-#define BOX_B (BOX_A + BOX_A_SIZE)
-#define BOX_B_SIZE UINT64_C(0x10000)
-#define BOX_C (BOX_B + UINT64_C(0x100000))
-#define BOX_C_SIZE UINT64_C(0x10000)
-#define BOX_D (UINT64_MAX - UINT64_C(0xffff))
-#define BOX_D_SIZE UINT64_C(0x10000)
+#define BOX_A	    UINT64_C(0x100000)
+#define BOX_A_SIZE  UINT64_C(0x400000)
+#define BOX_B	    (BOX_A + BOX_A_SIZE)
+#define BOX_B_SIZE  UINT64_C(0x10000)
+#define BOX_C	    (BOX_B + UINT64_C(0x100000))
+#define BOX_C_SIZE  UINT64_C(0x10000)
+#define BOX_D	    (UINT64_MAX - UINT64_C(0xffff))
+#define BOX_D_SIZE  UINT64_C(0x10000)
 #define BOX_REGIONS 4
 
 /* Where things are in A. */
 #define BOX_DESCRIPTORS BOX_A
-#define BOX_AVAIL (BOX_A + UINT64_C(0x100000))
-#define BOX_USED (BOX_A + UINT64_C(0x140000))
-#define BOX_TABLES (BOX_A + UINT64_C(0x200000)) /* free for use */
-#define BOX_DATA (BOX_A + UINT64_C(0x300000))	/* free for use */
+#define BOX_AVAIL	(BOX_A + UINT64_C(0x100000))
+#define BOX_USED	(BOX_A + UINT64_C(0x140000))
+#define BOX_TABLES	(BOX_A + UINT64_C(0x200000)) /* free for use */
+#define BOX_DATA	(BOX_A + UINT64_C(0x300000)) /* free for use */
 
-#define BOX_INDIRECT (UINT64_C(1) << 28)
-#define BOX_EVENT_IDX (UINT64_C(1) << 29)
+#define BOX_INDIRECT	(UINT64_C(1) << 28)
+#define BOX_EVENT_IDX	(UINT64_C(1) << 29)
 
-#define F_NEXT 1
-#define F_WRITE 2
-#define F_INDIRECT 4
+#define F_NEXT		1
+#define F_WRITE		2
+#define F_INDIRECT	4
 
 #define BOX_QUEUE_INDEX 5
 
@@ -59,7 +59,7 @@ struct box {
 struct box_opts {
 	uint32_t num;
 	uint64_t features;
-	uint16_t base;	    /* both indices begin here */
+	uint16_t base; /* both indices begin here */
 	uint16_t max_segments;
 };
 

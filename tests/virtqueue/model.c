@@ -22,8 +22,7 @@ static uint64_t bytes_here(const struct model *model, vh_gpa guest)
 	return 0;
 }
 
-static bool all_mapped(const struct model *model, vh_gpa guest,
-		       uint64_t length)
+static bool all_mapped(const struct model *model, vh_gpa guest, uint64_t length)
 {
 	while (length) {
 		uint64_t here = bytes_here(model, guest);
@@ -46,7 +45,7 @@ static uint64_t number(const struct model *model, vh_gpa guest,
 	uint64_t value = 0;
 
 	for (unsigned int i = 0; i < bytes; i++)
-		value |= (uint64_t)*(uint8_t *)box_host(model->box, guest + i)
+		value |= (uint64_t) * (uint8_t *)box_host(model->box, guest + i)
 			 << 8 * i;
 	return value;
 }
@@ -57,10 +56,10 @@ static struct entry read_entry(const struct model *model, vh_gpa table,
 	vh_gpa at = table + 16 * (uint64_t)index;
 
 	return (struct entry){
-		.address = number(model, at, 8),
-		.length = (uint32_t)number(model, at + 8, 4),
-		.flags = (unsigned int)number(model, at + 12, 2),
-		.next = (unsigned int)number(model, at + 14, 2),
+	    .address = number(model, at, 8),
+	    .length = (uint32_t)number(model, at + 8, 4),
+	    .flags = (unsigned int)number(model, at + 12, 2),
+	    .next = (unsigned int)number(model, at + 14, 2),
 	};
 }
 
@@ -146,8 +145,8 @@ void model_start(struct model *model, const struct box *box,
 	memset(model, 0, sizeof(*model));
 	model->box = box;
 	model->num = box->num;
-	model->max_pieces = max_segments ? max_segments :
-					   box->num + VH_MEMORY_MAX_REGIONS;
+	model->max_pieces =
+	    max_segments ? max_segments : box->num + VH_MEMORY_MAX_REGIONS;
 	model->indirect = box->features & BOX_INDIRECT;
 	model->event_idx = box->features & BOX_EVENT_IDX;
 	model->avail_next = base;
@@ -166,8 +165,7 @@ int model_pop(struct model *model, struct model_chain *chain)
 	if (there > model->num)
 		return -1;
 	head = (unsigned int)number(
-		model, BOX_AVAIL + 4 + 2 * (model->avail_next % model->num),
-		2);
+	    model, BOX_AVAIL + 4 + 2 * (model->avail_next % model->num), 2);
 	if (head >= model->num || model->inflight[head] ||
 	    !read_chain(model, head, chain))
 		return -1;
@@ -190,7 +188,7 @@ void model_push(struct model *model, unsigned int head, uint32_t written)
 int model_publish(struct model *model)
 {
 	uint16_t event = (uint16_t)number(
-		model, BOX_AVAIL + 4 + 2 * (uint64_t)model->num, 2);
+	    model, BOX_AVAIL + 4 + 2 * (uint64_t)model->num, 2);
 	bool no_interrupt = number(model, BOX_AVAIL, 2) & 1;
 	bool reached = false;
 

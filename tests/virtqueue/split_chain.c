@@ -6,8 +6,7 @@
 
 static void open_plain(struct box *box)
 {
-	box_open(box, &(struct box_opts){ .num = 256,
-					  .features = BOX_INDIRECT });
+	box_open(box, &(struct box_opts){.num = 256, .features = BOX_INDIRECT});
 }
 
 static void test_virtqueue_chain_single_descriptor(void **state)
@@ -77,7 +76,7 @@ static void test_virtqueue_chain_writable_only(void **state)
 
 static void test_virtqueue_chain_of_all_descriptors(void **state)
 {
-	static const uint32_t sizes[] = { 1, 2, 8, 256, 32768 };
+	static const uint32_t sizes[] = {1, 2, 8, 256, 32768};
 
 	(void)state;
 	for (unsigned int s = 0; s < 5; s++) {
@@ -85,11 +84,11 @@ static void test_virtqueue_chain_of_all_descriptors(void **state)
 		struct vh_chain *chain;
 		struct box box;
 
-		box_open(&box, &(struct box_opts){ .num = num });
+		box_open(&box, &(struct box_opts){.num = num});
 		for (unsigned int i = 0; i < num; i++)
 			box_descriptor(&box, i, BOX_DATA + i, 1,
 				       (i + 1 < num ? F_NEXT : 0) |
-					       (2 * i >= num ? F_WRITE : 0),
+					   (2 * i >= num ? F_WRITE : 0),
 				       i + 1);
 		box_send(&box, 0);
 		chain = box_pop(&box);
@@ -164,8 +163,8 @@ static void test_virtqueue_chain_table_anywhere(void **state)
 
 		for (unsigned int i = 0; i < 4; i++)
 			box_entry(&box, table, i, BOX_DATA + 1000 * i,
-				  i + 1 + k, (i < 3 ? F_NEXT : 0) |
-						     (i > 1 ? F_WRITE : 0),
+				  i + 1 + k,
+				  (i < 3 ? F_NEXT : 0) | (i > 1 ? F_WRITE : 0),
 				  i + 1);
 		box_descriptor(&box, 1, table, 64, F_INDIRECT, 0);
 		box_send(&box, 1);
@@ -195,7 +194,7 @@ static void test_virtqueue_chain_full_table(void **state)
 		for (unsigned int i = 0; i < 256; i++)
 			box_entry(&box, table, i, BOX_DATA + 8 * i, 8,
 				  (i < 255 ? F_NEXT : 0) |
-					  (i > 200 ? F_WRITE : 0),
+				      (i > 200 ? F_WRITE : 0),
 				  i + 1);
 		box_send(&box, 0);
 		chain = box_pop(&box);
@@ -232,9 +231,8 @@ static void test_virtqueue_chain_buffer_spans_regions(void **state)
 					 k);
 		if (k < 64)
 			box_expect_piece(
-				&box,
-				&chain->writable[chain->writable_count - 1],
-				BOX_B, 64 - k);
+			    &box, &chain->writable[chain->writable_count - 1],
+			    BOX_B, 64 - k);
 		vh_virtqueue_push(box.queue, chain, 0);
 	}
 	box_close(&box);
@@ -248,20 +246,20 @@ static void test_virtqueue_chain_buffer_leaves_memory(void **state)
 		uint32_t length;
 		bool good;
 	} cases[] = {
-		{ BOX_B + BOX_B_SIZE - 64, 64, true },
-		{ BOX_B + BOX_B_SIZE - 64, 65, false },
-		{ BOX_B - 1, BOX_B_SIZE + 1, true },
-		{ BOX_B - 1, BOX_B_SIZE + 2, false },
-		{ BOX_B + BOX_B_SIZE, 1, false },
-		{ BOX_A - 1, 1, false },
-		{ BOX_A - 1, 2, false },
-		{ BOX_C - 1, 2, false },
-		{ 0, 1, false },
-		{ 0, UINT32_MAX, false },
-		{ BOX_DATA, UINT32_MAX, false }, /* CVE-2016-7422 */
-		{ BOX_D + BOX_D_SIZE - 1, 1, true },
-		{ BOX_D + BOX_D_SIZE - 1, 2, false }, /* wraps to 0 */
-		{ UINT64_MAX, UINT32_MAX, false },
+	    {BOX_B + BOX_B_SIZE - 64, 64, true},
+	    {BOX_B + BOX_B_SIZE - 64, 65, false},
+	    {BOX_B - 1, BOX_B_SIZE + 1, true},
+	    {BOX_B - 1, BOX_B_SIZE + 2, false},
+	    {BOX_B + BOX_B_SIZE, 1, false},
+	    {BOX_A - 1, 1, false},
+	    {BOX_A - 1, 2, false},
+	    {BOX_C - 1, 2, false},
+	    {0, 1, false},
+	    {0, UINT32_MAX, false},
+	    {BOX_DATA, UINT32_MAX, false}, /* CVE-2016-7422 */
+	    {BOX_D + BOX_D_SIZE - 1, 1, true},
+	    {BOX_D + BOX_D_SIZE - 1, 2, false}, /* wraps to 0 */
+	    {UINT64_MAX, UINT32_MAX, false},
 	};
 
 	(void)state;
@@ -297,11 +295,10 @@ static void test_virtqueue_chain_zero_length(void **state)
 		for (unsigned int i = 0; i < 4; i++) {
 			bool none = zero >> i & 1;
 
-			box_descriptor(&box, i, none ? 16 : BOX_DATA + i,
-				       none ? 0 : 5,
-				       (i < 3 ? F_NEXT : 0) |
-					       (i > 1 ? F_WRITE : 0),
-				       i + 1);
+			box_descriptor(
+			    &box, i, none ? 16 : BOX_DATA + i, none ? 0 : 5,
+			    (i < 3 ? F_NEXT : 0) | (i > 1 ? F_WRITE : 0),
+			    i + 1);
 			pieces += !none;
 		}
 		box_send(&box, 0);
@@ -358,7 +355,7 @@ static void test_virtqueue_chain_user_and_fields_are_the_devices(void **state)
 /* max_segments: exactly so many pieces, whether in a slot or beyond. */
 static void test_virtqueue_chain_segments(void **state)
 {
-	static const uint16_t limits[] = { 1, 2, 8, 9, 10, 11, 64 };
+	static const uint16_t limits[] = {1, 2, 8, 9, 10, 11, 64};
 
 	(void)state;
 	for (unsigned int l = 0; l < sizeof(limits) / sizeof(*limits); l++) {
@@ -368,20 +365,19 @@ static void test_virtqueue_chain_segments(void **state)
 
 			if (!count)
 				continue;
-			box_open(&box, &(struct box_opts){
-					       .num = 256,
-					       .max_segments = limits[l] });
+			box_open(&box,
+				 &(struct box_opts){.num = 256,
+						    .max_segments = limits[l]});
 			for (unsigned int i = 0; i < count; i++)
 				box_descriptor(&box, i, BOX_DATA, 1,
 					       i + 1 < count ? F_NEXT : 0,
 					       i + 1);
 			box_send(&box, 0);
 			if (count <= limits[l])
-				assert_int_equal(
-					box_pop(&box)->readable_count, count);
+				assert_int_equal(box_pop(&box)->readable_count,
+						 count);
 			else
-				box_expect_fault(&box,
-						 VH_FAULT_DESC_SEGMENTS);
+				box_expect_fault(&box, VH_FAULT_DESC_SEGMENTS);
 			box_close(&box);
 		}
 	}
@@ -393,14 +389,13 @@ static void test_virtqueue_chain_segments_count_pieces(void **state)
 	struct box box;
 
 	(void)state;
-	box_open(&box,
-		 &(struct box_opts){ .num = 4, .max_segments = 1 });
+	box_open(&box, &(struct box_opts){.num = 4, .max_segments = 1});
 	box_descriptor(&box, 0, BOX_B - 1, 2, 0, 0);
 	box_send(&box, 0);
 	box_expect_fault(&box, VH_FAULT_DESC_SEGMENTS);
 	box_close(&box);
 
-	box_open(&box, &(struct box_opts){ .num = 1 });
+	box_open(&box, &(struct box_opts){.num = 1});
 	box_descriptor(&box, 0, BOX_B - 1, 2, 0, 0);
 	box_send(&box, 0);
 	assert_int_equal(box_pop(&box)->readable_count, 2);
@@ -419,8 +414,7 @@ static void test_virtqueue_chain_long_ones_in_flight(void **state)
 		for (unsigned int i = 0; i < 16; i++) {
 			vh_gpa table = BOX_TABLES + 4096 * i;
 
-			box_descriptor(&box, i, table, 20 * 16, F_INDIRECT,
-				       0);
+			box_descriptor(&box, i, table, 20 * 16, F_INDIRECT, 0);
 			for (unsigned int j = 0; j < 20; j++)
 				box_entry(&box, table, j,
 					  BOX_DATA + 100 * i + j + turn, 1,
@@ -431,9 +425,9 @@ static void test_virtqueue_chain_long_ones_in_flight(void **state)
 		assert_int_equal(vh_virtqueue_pop(box.queue, chains, 16), 16);
 		for (unsigned int i = 0; i < 16; i++)
 			for (unsigned int j = 0; j < 20; j++)
-				box_expect_piece(
-					&box, &chains[i]->readable[j],
-					BOX_DATA + 100 * i + j + turn, 1);
+				box_expect_piece(&box, &chains[i]->readable[j],
+						 BOX_DATA + 100 * i + j + turn,
+						 1);
 		for (unsigned int i = 0; i < 16; i++)
 			vh_virtqueue_push(box.queue,
 					  chains[(i * 7 + turn) % 16], 0);
@@ -456,8 +450,8 @@ static void test_virtqueue_chain_waits_for_an_area(void **state)
 	int n;
 
 	(void)state;
-	box_open(&box, &(struct box_opts){ .num = MOST,
-					   .features = BOX_INDIRECT });
+	box_open(&box,
+		 &(struct box_opts){.num = MOST, .features = BOX_INDIRECT});
 	for (unsigned int j = 0; j < 10; j++)
 		box_entry(&box, BOX_TABLES, j, BOX_DATA + j, 1,
 			  j < 9 ? F_NEXT : 0, j + 1);
@@ -491,24 +485,24 @@ static void test_virtqueue_chain_waits_for_an_area(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_virtqueue_chain_single_descriptor),
-		cmocka_unit_test(test_virtqueue_chain_readable_then_writable),
-		cmocka_unit_test(test_virtqueue_chain_writable_only),
-		cmocka_unit_test(test_virtqueue_chain_of_all_descriptors),
-		cmocka_unit_test(test_virtqueue_chain_indirect),
-		cmocka_unit_test(test_virtqueue_chain_direct_then_indirect),
-		cmocka_unit_test(test_virtqueue_chain_table_anywhere),
-		cmocka_unit_test(test_virtqueue_chain_full_table),
-		cmocka_unit_test(test_virtqueue_chain_buffer_spans_regions),
-		cmocka_unit_test(test_virtqueue_chain_buffer_leaves_memory),
-		cmocka_unit_test(test_virtqueue_chain_zero_length),
-		cmocka_unit_test(test_virtqueue_chain_zero_length_loop),
-		cmocka_unit_test(
-			test_virtqueue_chain_user_and_fields_are_the_devices),
-		cmocka_unit_test(test_virtqueue_chain_segments),
-		cmocka_unit_test(test_virtqueue_chain_segments_count_pieces),
-		cmocka_unit_test(test_virtqueue_chain_long_ones_in_flight),
-		cmocka_unit_test(test_virtqueue_chain_waits_for_an_area),
+	    cmocka_unit_test(test_virtqueue_chain_single_descriptor),
+	    cmocka_unit_test(test_virtqueue_chain_readable_then_writable),
+	    cmocka_unit_test(test_virtqueue_chain_writable_only),
+	    cmocka_unit_test(test_virtqueue_chain_of_all_descriptors),
+	    cmocka_unit_test(test_virtqueue_chain_indirect),
+	    cmocka_unit_test(test_virtqueue_chain_direct_then_indirect),
+	    cmocka_unit_test(test_virtqueue_chain_table_anywhere),
+	    cmocka_unit_test(test_virtqueue_chain_full_table),
+	    cmocka_unit_test(test_virtqueue_chain_buffer_spans_regions),
+	    cmocka_unit_test(test_virtqueue_chain_buffer_leaves_memory),
+	    cmocka_unit_test(test_virtqueue_chain_zero_length),
+	    cmocka_unit_test(test_virtqueue_chain_zero_length_loop),
+	    cmocka_unit_test(
+		test_virtqueue_chain_user_and_fields_are_the_devices),
+	    cmocka_unit_test(test_virtqueue_chain_segments),
+	    cmocka_unit_test(test_virtqueue_chain_segments_count_pieces),
+	    cmocka_unit_test(test_virtqueue_chain_long_ones_in_flight),
+	    cmocka_unit_test(test_virtqueue_chain_waits_for_an_area),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

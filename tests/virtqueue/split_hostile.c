@@ -11,8 +11,7 @@
 
 static void open_plain(struct box *box)
 {
-	box_open(box, &(struct box_opts){ .num = 8,
-					  .features = BOX_INDIRECT });
+	box_open(box, &(struct box_opts){.num = 8, .features = BOX_INDIRECT});
 }
 
 /* One chain of a few descriptors, or of one that refers to a table. */
@@ -31,66 +30,94 @@ struct hostile {
 #define T BOX_TABLES
 
 static const struct hostile cases[] = {
-	{ "CVE-2019-9547: a descriptor that is its own next",
-	  { { D, 1, F_NEXT, 0 } }, { { 0 } }, VH_FAULT_DESC_LOOP },
-	{ "CVE-2019-9547: two that point to each other",
-	  { { D, 1, F_NEXT, 1 }, { D, 1, F_NEXT, 0 } }, { { 0 } },
-	  VH_FAULT_DESC_LOOP },
-	{ "A.3: a loop of writable ones",
-	  { { D, 1, F_NEXT | F_WRITE, 0 } }, { { 0 } }, VH_FAULT_DESC_LOOP },
-	{ "CVE-2026-93683: next is the size of the queue",
-	  { { D, 1, F_NEXT, 8 } }, { { 0 } }, VH_FAULT_DESC_NEXT },
-	{ "CVE-2026-93683: next is the largest number",
-	  { { D, 1, F_NEXT, 65535 } }, { { 0 } }, VH_FAULT_DESC_NEXT },
-	{ "a readable one after a writable one",
-	  { { D, 1, F_NEXT | F_WRITE, 1 }, { D, 1, 0, 0 } }, { { 0 } },
-	  VH_FAULT_DESC_ORDER },
-	{ "an empty readable one after a writable one",
-	  { { D, 1, F_NEXT | F_WRITE, 1 }, { D, 0, 0, 0 } }, { { 0 } },
-	  VH_FAULT_DESC_ORDER },
-	{ "a readable one after an empty writable one",
-	  { { D, 0, F_NEXT | F_WRITE, 1 }, { D, 1, 0, 0 } }, { { 0 } },
-	  VH_FAULT_DESC_ORDER },
-	{ "CVE-2026-93683: a table of no bytes",
-	  { { T, 0, F_INDIRECT, 0 } }, { { 0 } }, VH_FAULT_DESC_INDIRECT },
-	{ "CVE-2026-93683: a table of 15 bytes",
-	  { { T, 15, F_INDIRECT, 0 } }, { { 0 } }, VH_FAULT_DESC_INDIRECT },
-	{ "CVE-2026-93683: a table of 17 bytes",
-	  { { T, 17, F_INDIRECT, 0 } }, { { 0 } }, VH_FAULT_DESC_INDIRECT },
-	{ "CVE-2026-93683: a table of nearly 4 GiB",
-	  { { T, 0xfffffff0, F_INDIRECT, 0 } }, { { D, 1, 0, 0 } },
-	  VH_FAULT_DESC_ADDR },
-	{ "both INDIRECT and NEXT",
-	  { { T, 16, F_INDIRECT | F_NEXT, 1 }, { D, 1, 0, 0 } },
-	  { { D, 1, 0, 0 } }, VH_FAULT_DESC_INDIRECT },
-	{ "CVE-2019-9547: a table within a table",
-	  { { T, 32, F_INDIRECT, 0 } },
-	  { { D, 1, F_NEXT, 1 }, { T, 32, F_INDIRECT, 0 } },
-	  VH_FAULT_DESC_INDIRECT },
-	{ "CVE-2019-9547: a table within itself at once",
-	  { { T, 16, F_INDIRECT, 0 } }, { { T, 16, F_INDIRECT, 0 } },
-	  VH_FAULT_DESC_INDIRECT },
-	{ "CVE-2026-86848: next leaves the table, not the queue",
-	  { { T, 32, F_INDIRECT, 0 } },
-	  { { D, 1, F_NEXT, 2 }, { D, 1, 0, 0 } }, VH_FAULT_DESC_NEXT },
-	{ "CVE-2026-86848: a loop within a table",
-	  { { T, 32, F_INDIRECT, 0 } },
-	  { { D, 1, F_NEXT, 1 }, { D, 1, F_NEXT, 0 } }, VH_FAULT_DESC_LOOP },
-	{ "the order, over the border of a table",
-	  { { D, 1, F_WRITE | F_NEXT, 1 }, { T, 16, F_INDIRECT, 0 } },
-	  { { D, 1, 0, 0 } }, VH_FAULT_DESC_ORDER },
-	{ "a table in a hole",
-	  { { BOX_C - 16, 16, F_INDIRECT, 0 } }, { { 0 } },
-	  VH_FAULT_DESC_ADDR },
-	{ "CVE-2018-1059: a table that leaves memory by one entry",
-	  { { BOX_C + BOX_C_SIZE - 16, 32, F_INDIRECT, 0 } }, { { 0 } },
-	  VH_FAULT_DESC_ADDR },
-	{ "a table that wraps to address 0",
-	  { { BOX_D + BOX_D_SIZE - 16, 32, F_INDIRECT, 0 } }, { { 0 } },
-	  VH_FAULT_DESC_ADDR },
-	{ "CVE-2020-14374: a buffer in a table that wraps",
-	  { { T, 16, F_INDIRECT, 0 } }, { { UINT64_MAX, 2, 0, 0 } },
-	  VH_FAULT_DESC_ADDR },
+    {"CVE-2019-9547: a descriptor that is its own next",
+     {{D, 1, F_NEXT, 0}},
+     {{0}},
+     VH_FAULT_DESC_LOOP},
+    {"CVE-2019-9547: two that point to each other",
+     {{D, 1, F_NEXT, 1}, {D, 1, F_NEXT, 0}},
+     {{0}},
+     VH_FAULT_DESC_LOOP},
+    {"A.3: a loop of writable ones",
+     {{D, 1, F_NEXT | F_WRITE, 0}},
+     {{0}},
+     VH_FAULT_DESC_LOOP},
+    {"CVE-2026-93683: next is the size of the queue",
+     {{D, 1, F_NEXT, 8}},
+     {{0}},
+     VH_FAULT_DESC_NEXT},
+    {"CVE-2026-93683: next is the largest number",
+     {{D, 1, F_NEXT, 65535}},
+     {{0}},
+     VH_FAULT_DESC_NEXT},
+    {"a readable one after a writable one",
+     {{D, 1, F_NEXT | F_WRITE, 1}, {D, 1, 0, 0}},
+     {{0}},
+     VH_FAULT_DESC_ORDER},
+    {"an empty readable one after a writable one",
+     {{D, 1, F_NEXT | F_WRITE, 1}, {D, 0, 0, 0}},
+     {{0}},
+     VH_FAULT_DESC_ORDER},
+    {"a readable one after an empty writable one",
+     {{D, 0, F_NEXT | F_WRITE, 1}, {D, 1, 0, 0}},
+     {{0}},
+     VH_FAULT_DESC_ORDER},
+    {"CVE-2026-93683: a table of no bytes",
+     {{T, 0, F_INDIRECT, 0}},
+     {{0}},
+     VH_FAULT_DESC_INDIRECT},
+    {"CVE-2026-93683: a table of 15 bytes",
+     {{T, 15, F_INDIRECT, 0}},
+     {{0}},
+     VH_FAULT_DESC_INDIRECT},
+    {"CVE-2026-93683: a table of 17 bytes",
+     {{T, 17, F_INDIRECT, 0}},
+     {{0}},
+     VH_FAULT_DESC_INDIRECT},
+    {"CVE-2026-93683: a table of nearly 4 GiB",
+     {{T, 0xfffffff0, F_INDIRECT, 0}},
+     {{D, 1, 0, 0}},
+     VH_FAULT_DESC_ADDR},
+    {"both INDIRECT and NEXT",
+     {{T, 16, F_INDIRECT | F_NEXT, 1}, {D, 1, 0, 0}},
+     {{D, 1, 0, 0}},
+     VH_FAULT_DESC_INDIRECT},
+    {"CVE-2019-9547: a table within a table",
+     {{T, 32, F_INDIRECT, 0}},
+     {{D, 1, F_NEXT, 1}, {T, 32, F_INDIRECT, 0}},
+     VH_FAULT_DESC_INDIRECT},
+    {"CVE-2019-9547: a table within itself at once",
+     {{T, 16, F_INDIRECT, 0}},
+     {{T, 16, F_INDIRECT, 0}},
+     VH_FAULT_DESC_INDIRECT},
+    {"CVE-2026-86848: next leaves the table, not the queue",
+     {{T, 32, F_INDIRECT, 0}},
+     {{D, 1, F_NEXT, 2}, {D, 1, 0, 0}},
+     VH_FAULT_DESC_NEXT},
+    {"CVE-2026-86848: a loop within a table",
+     {{T, 32, F_INDIRECT, 0}},
+     {{D, 1, F_NEXT, 1}, {D, 1, F_NEXT, 0}},
+     VH_FAULT_DESC_LOOP},
+    {"the order, over the border of a table",
+     {{D, 1, F_WRITE | F_NEXT, 1}, {T, 16, F_INDIRECT, 0}},
+     {{D, 1, 0, 0}},
+     VH_FAULT_DESC_ORDER},
+    {"a table in a hole",
+     {{BOX_C - 16, 16, F_INDIRECT, 0}},
+     {{0}},
+     VH_FAULT_DESC_ADDR},
+    {"CVE-2018-1059: a table that leaves memory by one entry",
+     {{BOX_C + BOX_C_SIZE - 16, 32, F_INDIRECT, 0}},
+     {{0}},
+     VH_FAULT_DESC_ADDR},
+    {"a table that wraps to address 0",
+     {{BOX_D + BOX_D_SIZE - 16, 32, F_INDIRECT, 0}},
+     {{0}},
+     VH_FAULT_DESC_ADDR},
+    {"CVE-2020-14374: a buffer in a table that wraps",
+     {{T, 16, F_INDIRECT, 0}},
+     {{UINT64_MAX, 2, 0, 0}},
+     VH_FAULT_DESC_ADDR},
 };
 
 static void test_virtqueue_hostile_chains(void **state)
@@ -122,7 +149,7 @@ static void test_virtqueue_hostile_indirect_not_negotiated(void **state)
 	struct box box;
 
 	(void)state;
-	box_open(&box, &(struct box_opts){ .num = 8 });
+	box_open(&box, &(struct box_opts){.num = 8});
 	box_entry(&box, T, 0, D, 1, 0, 0);
 	box_descriptor(&box, 0, T, 16, F_INDIRECT, 0);
 	box_send(&box, 0);
@@ -143,8 +170,7 @@ static void test_virtqueue_hostile_chain_longer_than_queue(void **state)
 			open_plain(&box);
 			for (unsigned int i = 0; i < direct; i++)
 				box_descriptor(&box, i, D, 1, F_NEXT, i + 1);
-			box_descriptor(&box, direct, T, 16 * 16, F_INDIRECT,
-				       0);
+			box_descriptor(&box, direct, T, 16 * 16, F_INDIRECT, 0);
 			for (unsigned int i = 0; i < count; i++)
 				box_entry(&box, T, i, D, 1,
 					  i + 1 < count ? F_NEXT : 0, i + 1);
@@ -152,8 +178,7 @@ static void test_virtqueue_hostile_chain_longer_than_queue(void **state)
 			if (more)
 				box_expect_fault(&box, VH_FAULT_DESC_LOOP);
 			else
-				assert_int_equal(box_pop(&box)->descriptors,
-						 8);
+				assert_int_equal(box_pop(&box)->descriptors, 8);
 			box_close(&box);
 		}
 	}
@@ -172,22 +197,20 @@ static void test_virtqueue_hostile_length_sum(void **state)
 	for (unsigned int over = 0; over < 2; over++) {
 		open_plain(&box);
 		/* 2 GiB of address space; nothing of it is touched. */
-		assert_int_equal(ftruncate(box.fd, (off_t)half + 0x1000000),
-				 0);
+		assert_int_equal(ftruncate(box.fd, (off_t)half + 0x1000000), 0);
 		big = (struct vh_region){
-			.guest = UINT64_C(1) << 40,
-			.size = half,
-			.user = { UINT64_C(1) << 40 },
-			.fd_offset = 0x1000000,
-			.fd = box.fd,
+		    .guest = UINT64_C(1) << 40,
+		    .size = half,
+		    .user = {UINT64_C(1) << 40},
+		    .fd_offset = 0x1000000,
+		    .fd = box.fd,
 		};
 		assert_int_equal(vh_memory_add(box.memory, &big, NULL, &more),
 				 0);
 		assert_int_equal(vh_virtqueue_set_memory(box.queue, more), 0);
 		vh_memory_unref(more);
 		box_descriptor(&box, 0, big.guest, half, F_NEXT, 1);
-		box_descriptor(&box, 1, big.guest, half - 1 + over, F_WRITE,
-			       0);
+		box_descriptor(&box, 1, big.guest, half - 1 + over, F_WRITE, 0);
 		box_send(&box, 0);
 		if (over) {
 			box_expect_fault(&box, VH_FAULT_DESC_LENGTH);
@@ -203,7 +226,7 @@ static void test_virtqueue_hostile_length_sum(void **state)
 /* CVE-2026-86846: a head that isn't in the table. */
 static void test_virtqueue_hostile_head(void **state)
 {
-	static const unsigned int heads[] = { 8, 9, 255, 256, 32768, 65535 };
+	static const unsigned int heads[] = {8, 9, 255, 256, 32768, 65535};
 
 	(void)state;
 	for (unsigned int i = 0; i < 6; i++) {
@@ -219,7 +242,7 @@ static void test_virtqueue_hostile_head(void **state)
 /* SPDK 808a2b05c2, virtio-queue 16f1b01: the index jumps. */
 static void test_virtqueue_hostile_index_jump(void **state)
 {
-	static const uint16_t bases[] = { 0, 1, 32767, 65530, 65535 };
+	static const uint16_t bases[] = {0, 1, 32767, 65530, 65535};
 
 	(void)state;
 	for (unsigned int b = 0; b < 5; b++) {
@@ -228,8 +251,8 @@ static void test_virtqueue_hostile_index_jump(void **state)
 			struct vh_chain *chains[VH_VIRTQUEUE_BURST];
 			struct box box;
 
-			box_open(&box, &(struct box_opts){
-					       .num = 8, .base = bases[b] });
+			box_open(&box, &(struct box_opts){.num = 8,
+							  .base = bases[b]});
 			for (unsigned int i = 0; i < 8; i++) {
 				box_descriptor(&box, i, D, 1, 0, 0);
 				box_offer(&box, i);
@@ -242,9 +265,9 @@ static void test_virtqueue_hostile_index_jump(void **state)
 				box_expect_fault(&box, VH_FAULT_RING_INDEX);
 			else
 				assert_int_equal(
-					vh_virtqueue_pop(box.queue, chains,
-							 VH_VIRTQUEUE_BURST),
-					jump);
+				    vh_virtqueue_pop(box.queue, chains,
+						     VH_VIRTQUEUE_BURST),
+				    jump);
 			box_close(&box);
 		}
 	}
@@ -315,10 +338,10 @@ static void test_virtqueue_hostile_burst_with_a_bad_chain(void **state)
 	assert_int_equal(vh_virtqueue_pop(box.queue, chains, 32), -EPROTO);
 	assert_int_equal(vh_virtqueue_fault(box.queue)->code,
 			 VH_FAULT_DESC_ADDR);
-	assert_non_null(strstr(vh_virtqueue_fault(box.queue)->text,
-			       "descriptor 4"));
-	assert_non_null(strstr(vh_virtqueue_fault(box.queue)->text,
-			       "0x7fffffff"));
+	assert_non_null(
+	    strstr(vh_virtqueue_fault(box.queue)->text, "descriptor 4"));
+	assert_non_null(
+	    strstr(vh_virtqueue_fault(box.queue)->text, "0x7fffffff"));
 	for (unsigned int i = 0; i < 4; i++)
 		vh_virtqueue_push(box.queue, chains[i], 0);
 	assert_int_equal(vh_virtqueue_publish(box.queue), 0);
@@ -333,8 +356,7 @@ static void test_virtqueue_hostile_used_ring_is_rewritten(void **state)
 	struct box box;
 
 	(void)state;
-	box_open(&box, &(struct box_opts){ .num = 8,
-					   .features = BOX_EVENT_IDX });
+	box_open(&box, &(struct box_opts){.num = 8, .features = BOX_EVENT_IDX});
 	box_descriptor(&box, 0, D, 1, 0, 0);
 	for (unsigned int i = 1; i < 40; i++) {
 		box_send(&box, 0);
@@ -390,21 +412,17 @@ static void test_virtqueue_hostile_index_goes_back(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_virtqueue_hostile_chains),
-		cmocka_unit_test(
-			test_virtqueue_hostile_indirect_not_negotiated),
-		cmocka_unit_test(
-			test_virtqueue_hostile_chain_longer_than_queue),
-		cmocka_unit_test(test_virtqueue_hostile_length_sum),
-		cmocka_unit_test(test_virtqueue_hostile_head),
-		cmocka_unit_test(test_virtqueue_hostile_index_jump),
-		cmocka_unit_test(test_virtqueue_hostile_head_twice),
-		cmocka_unit_test(
-			test_virtqueue_hostile_burst_with_a_bad_chain),
-		cmocka_unit_test(
-			test_virtqueue_hostile_used_ring_is_rewritten),
-		cmocka_unit_test(test_virtqueue_hostile_change_after_pop),
-		cmocka_unit_test(test_virtqueue_hostile_index_goes_back),
+	    cmocka_unit_test(test_virtqueue_hostile_chains),
+	    cmocka_unit_test(test_virtqueue_hostile_indirect_not_negotiated),
+	    cmocka_unit_test(test_virtqueue_hostile_chain_longer_than_queue),
+	    cmocka_unit_test(test_virtqueue_hostile_length_sum),
+	    cmocka_unit_test(test_virtqueue_hostile_head),
+	    cmocka_unit_test(test_virtqueue_hostile_index_jump),
+	    cmocka_unit_test(test_virtqueue_hostile_head_twice),
+	    cmocka_unit_test(test_virtqueue_hostile_burst_with_a_bad_chain),
+	    cmocka_unit_test(test_virtqueue_hostile_used_ring_is_rewritten),
+	    cmocka_unit_test(test_virtqueue_hostile_change_after_pop),
+	    cmocka_unit_test(test_virtqueue_hostile_index_goes_back),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

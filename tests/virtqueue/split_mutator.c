@@ -12,12 +12,12 @@
 #include <string.h>
 #include <time.h>
 
-#define NUM 16
-#define TABLES 8
-#define ENTRIES 16
+#define NUM	      16
+#define TABLES	      8
+#define ENTRIES	      16
 #define CHAINS_WANTED 60000
 #define BREAKS_WANTED 300
-#define PATIENCE 120 /* seconds, on however slow a machine */
+#define PATIENCE      120 /* seconds, on however slow a machine */
 
 struct test {
 	struct box box;
@@ -68,8 +68,8 @@ static uint32_t any_length(uint64_t *r)
 
 static vh_gpa any_table(uint64_t *r)
 {
-	return rnd(r, 4) ? BOX_TABLES + 16 * ENTRIES * rnd(r, TABLES) :
-			   BOX_B - 8 - rnd(r, 16);
+	return rnd(r, 4) ? BOX_TABLES + 16 * ENTRIES * rnd(r, TABLES)
+			 : BOX_B - 8 - rnd(r, 16);
 }
 
 static void mutate_descriptor(struct test *t, uint64_t *r)
@@ -77,10 +77,9 @@ static void mutate_descriptor(struct test *t, uint64_t *r)
 	unsigned int index = rnd(r, NUM);
 
 	if (rnd(r, 3) == 0)
-		box_descriptor(&t->box, index, any_table(r),
-			       16 * (1 + rnd(r, ENTRIES)),
-			       F_INDIRECT | (rnd(r, 50) ? 0 : F_NEXT),
-			       rnd(r, NUM));
+		box_descriptor(
+		    &t->box, index, any_table(r), 16 * (1 + rnd(r, ENTRIES)),
+		    F_INDIRECT | (rnd(r, 50) ? 0 : F_NEXT), rnd(r, NUM));
 	else
 		box_descriptor(&t->box, index, any_address(r), any_length(r),
 			       rnd(r, 3) ? F_WRITE : rnd(r, 4),
@@ -104,10 +103,9 @@ static void mutate_ring(struct test *t, uint64_t *r)
 
 	__atomic_store_n(box_avail_word(&t->box, 2 + position), htole16(head),
 			 __ATOMIC_RELAXED);
-	index = le16toh(__atomic_load_n(box_avail_word(&t->box, 1),
-					__ATOMIC_RELAXED));
-	index = (uint16_t)(index + (rnd(r, 2000) ? rnd(r, 2) :
-						  rnd(r, 65536)));
+	index = le16toh(
+	    __atomic_load_n(box_avail_word(&t->box, 1), __ATOMIC_RELAXED));
+	index = (uint16_t)(index + (rnd(r, 2000) ? rnd(r, 2) : rnd(r, 65536)));
 	__atomic_store_n(box_avail_word(&t->box, 1), htole16(index),
 			 __ATOMIC_RELEASE);
 	if (rnd(r, 10) == 0)
@@ -153,7 +151,7 @@ static void use_chain(struct test *t, struct vh_chain *chain)
 	t->taken[chain->head] = chain;
 	for (unsigned int i = 0; i < chain->readable_count; i++) {
 		const volatile unsigned char *bytes =
-			chain->readable[i].iov_base;
+		    chain->readable[i].iov_base;
 
 		assert_true(inside(t, &chain->readable[i]));
 		assert_true(chain->readable[i].iov_len > 0);
@@ -179,8 +177,7 @@ static void give_back(struct test *t, uint64_t *r, bool all)
 	for (unsigned int head = 0; head < NUM; head++) {
 		if (!t->inflight[head] || (!all && rnd(r, 8) == 0))
 			continue;
-		vh_virtqueue_push(t->box.queue, t->taken[head],
-				  rnd(r, 100));
+		vh_virtqueue_push(t->box.queue, t->taken[head], rnd(r, 100));
 		t->inflight[head] = false;
 	}
 	assert_true(vh_virtqueue_publish(t->box.queue) >= 0);
@@ -199,11 +196,10 @@ static void start_over(struct test *t, uint64_t *r)
 		vh_virtqueue_free(t->box.queue);
 	}
 	opts = box_queue_opts(&t->box);
-	opts.base = le16toh(__atomic_load_n(box_avail_word(&t->box, 1),
-					    __ATOMIC_RELAXED));
+	opts.base = le16toh(
+	    __atomic_load_n(box_avail_word(&t->box, 1), __ATOMIC_RELAXED));
 	assert_int_equal(
-		vh_virtqueue_new(&opts, t->box.memory, NULL, &t->box.queue),
-		0);
+	    vh_virtqueue_new(&opts, t->box.memory, NULL, &t->box.queue), 0);
 }
 
 static void work(struct test *t)
@@ -235,7 +231,7 @@ static void work(struct test *t)
 
 static void mutator(uint64_t features)
 {
-	static const vh_gpa starts[] = { BOX_A, BOX_B, BOX_C, BOX_D };
+	static const vh_gpa starts[] = {BOX_A, BOX_B, BOX_C, BOX_D};
 	static struct test t;
 	pthread_t thread;
 
@@ -245,10 +241,10 @@ static void mutator(uint64_t features)
 	for (unsigned int i = 0; i < BOX_REGIONS; i++) {
 		t.host[i].size = box_region(&t.box, i).size;
 		t.host[i].start =
-			vh_memory_at(t.box.memory, starts[i], t.host[i].size);
+		    vh_memory_at(t.box.memory, starts[i], t.host[i].size);
 		assert_non_null(t.host[i].start);
 	}
-	start_over(&t, &(uint64_t){ 1 });
+	start_over(&t, &(uint64_t){1});
 	assert_int_equal(pthread_create(&thread, NULL, mutate, &t), 0);
 	work(&t);
 	__atomic_store_n(&t.stop, true, __ATOMIC_RELAXED);
@@ -272,8 +268,8 @@ static void test_virtqueue_mutator_with_flags(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_virtqueue_mutator_with_event_idx),
-		cmocka_unit_test(test_virtqueue_mutator_with_flags),
+	    cmocka_unit_test(test_virtqueue_mutator_with_event_idx),
+	    cmocka_unit_test(test_virtqueue_mutator_with_flags),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

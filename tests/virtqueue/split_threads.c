@@ -17,10 +17,10 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#define NUM 64
-#define REQUESTS 100000
+#define NUM	      64
+#define REQUESTS      100000
 #define TABLE_ENTRIES 4
-#define PATIENCE 60000 /* ms */
+#define PATIENCE      60000 /* ms */
 
 struct test {
 	struct box box;
@@ -44,7 +44,7 @@ static void wake(int fd)
 /* False if nothing came for a long time. */
 static bool sleep_for(int fd)
 {
-	struct pollfd p = { .fd = fd, .events = POLLIN };
+	struct pollfd p = {.fd = fd, .events = POLLIN};
 	uint64_t count;
 
 	if (poll(&p, 1, PATIENCE) != 1)
@@ -109,9 +109,9 @@ static void driver_sends(struct test *t, uint64_t number, vh_gpa at)
 	unsigned int place = (unsigned int)(number % NUM) * 4;
 	vh_gpa gpa = at + 8 * place;
 	const struct driver_buffer buffers[3] = {
-		{ gpa, 8, false },
-		{ gpa + 8, 8, false },
-		{ gpa + 16, 16, true },
+	    {gpa, 8, false},
+	    {gpa + 8, 8, false},
+	    {gpa + 16, 16, true},
 	};
 
 	t->data[place] = number;
@@ -168,20 +168,20 @@ static void drive(struct test *t)
 
 static void run(bool event_idx, bool indirect, bool sleeping)
 {
-	struct test t = { .indirect = indirect, .sleeping = sleeping };
+	struct test t = {.indirect = indirect, .sleeping = sleeping};
 	struct vh_virtqueue_opts opts;
 	pthread_t thread;
 
 	box_open_memory(&t.box, NUM);
 	t.data = vh_memory_at(t.box.memory, BOX_DATA, NUM * 32);
 	t.driver = driver_ring_new(&(struct driver_ring_opts){
-		.block = vh_memory_at(t.box.memory, BOX_A,
-				      driver_layout(NUM, TABLE_ENTRIES).size),
-		.gpa = BOX_A,
-		.num = NUM,
-		.table_entries = TABLE_ENTRIES,
-		.event_idx = event_idx,
-		.base = 65500,
+	    .block = vh_memory_at(t.box.memory, BOX_A,
+				  driver_layout(NUM, TABLE_ENTRIES).size),
+	    .gpa = BOX_A,
+	    .num = NUM,
+	    .table_entries = TABLE_ENTRIES,
+	    .event_idx = event_idx,
+	    .base = 65500,
 	});
 	assert_non_null(t.driver);
 	t.kick = eventfd(0, EFD_CLOEXEC);
@@ -193,7 +193,7 @@ static void run(bool event_idx, bool indirect, bool sleeping)
 	opts.used = driver_ring_used(t.driver);
 	opts.base = 65500;
 	assert_int_equal(
-		vh_virtqueue_new(&opts, t.box.memory, NULL, &t.box.queue), 0);
+	    vh_virtqueue_new(&opts, t.box.memory, NULL, &t.box.queue), 0);
 	assert_int_equal(pthread_create(&thread, NULL, device, &t), 0);
 	drive(&t);
 	pthread_join(thread, NULL);
@@ -228,9 +228,9 @@ static void test_virtqueue_threads_sleep_by_event_idx(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_virtqueue_threads_poll),
-		cmocka_unit_test(test_virtqueue_threads_sleep_by_flags),
-		cmocka_unit_test(test_virtqueue_threads_sleep_by_event_idx),
+	    cmocka_unit_test(test_virtqueue_threads_poll),
+	    cmocka_unit_test(test_virtqueue_threads_sleep_by_flags),
+	    cmocka_unit_test(test_virtqueue_threads_sleep_by_event_idx),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
