@@ -169,6 +169,9 @@ void vhi_queue_settle(struct vh_queue *queue)
 {
 	queue->touched = false;
 	vhi_queue_publish(queue);
+	/* A chain may have waited for room that completions gave back. */
+	if (queue->ring && vh_virtqueue_pending(queue->ring))
+		vhi_queue_activate(queue);
 }
 
 /* Takes the queue off its worker's lists. */

@@ -15,7 +15,7 @@
 #define NUM	      16
 #define TABLES	      8
 #define ENTRIES	      16
-#define CHAINS_WANTED 60000
+#define CHAINS_WANTED 30000
 #define BREAKS_WANTED 300
 #define PATIENCE      120 /* seconds, on however slow a machine */
 

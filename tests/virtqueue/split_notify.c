@@ -29,7 +29,7 @@ static void test_virtqueue_notify_by_flags(void **state)
 	struct box box;
 
 	(void)state;
-	box_open(&box, &(struct box_opts){ .num = NUM });
+	box_open(&box, &(struct box_opts){.num = NUM});
 	assert_int_equal(vh_virtqueue_publish(box.queue), 0);
 	for (unsigned int i = 0; i < 4; i++) {
 		pass(&box);
@@ -49,7 +49,7 @@ static void test_virtqueue_notify_publish_shows_all_at_once(void **state)
 	struct box box;
 
 	(void)state;
-	box_open(&box, &(struct box_opts){ .num = NUM, .base = 65534 });
+	box_open(&box, &(struct box_opts){.num = NUM, .base = 65534});
 	for (unsigned int i = 0; i < 4; i++) {
 		box_descriptor(&box, i, BOX_DATA, 10, F_WRITE, 0);
 		box_offer(&box, i);
@@ -75,10 +75,9 @@ static void test_virtqueue_notify_first_publish_always(void **state)
 
 	(void)state;
 	for (unsigned int event = 0; event < 65536; event += 4369) {
-		box_open(&box, &(struct box_opts){
-				       .num = NUM,
-				       .features = BOX_EVENT_IDX,
-				       .base = 65535 });
+		box_open(&box, &(struct box_opts){.num = NUM,
+						  .features = BOX_EVENT_IDX,
+						  .base = 65535});
 		set_used_event(&box, (uint16_t)event);
 		pass(&box);
 		assert_int_equal(vh_virtqueue_publish(box.queue), 1);
@@ -96,9 +95,9 @@ static void test_virtqueue_notify_used_event_window(void **state)
 	struct box box;
 
 	(void)state;
-	box_open(&box, &(struct box_opts){ .num = NUM,
-					   .features = BOX_EVENT_IDX,
-					   .base = 65000 });
+	box_open(&box, &(struct box_opts){.num = NUM,
+					  .features = BOX_EVENT_IDX,
+					  .base = 65000});
 	pass(&box);
 	assert_int_equal(vh_virtqueue_publish(box.queue), 1);
 	srandom(1);
@@ -125,7 +124,7 @@ static void test_virtqueue_notify_kick_by_flags(void **state)
 	struct box box;
 
 	(void)state;
-	box_open(&box, &(struct box_opts){ .num = NUM });
+	box_open(&box, &(struct box_opts){.num = NUM});
 	/* Left by who was here before. */
 	*box_used_word(&box, 0) = htole16(1);
 	assert_int_equal(vh_virtqueue_enable_kick(box.queue), 0);
@@ -151,9 +150,9 @@ static void test_virtqueue_notify_kick_by_event(void **state)
 	struct box box;
 
 	(void)state;
-	box_open(&box, &(struct box_opts){ .num = NUM,
-					   .features = BOX_EVENT_IDX,
-					   .base = 65530 });
+	box_open(&box, &(struct box_opts){.num = NUM,
+					  .features = BOX_EVENT_IDX,
+					  .base = 65530});
 	for (unsigned int i = 0; i < 20; i++) {
 		uint16_t next = (uint16_t)(65530 + i);
 
@@ -176,7 +175,7 @@ static void test_virtqueue_notify_pending(void **state)
 	struct box box;
 
 	(void)state;
-	box_open(&box, &(struct box_opts){ .num = NUM, .base = 65535 });
+	box_open(&box, &(struct box_opts){.num = NUM, .base = 65535});
 	assert_false(vh_virtqueue_pending(box.queue));
 	box_descriptor(&box, 0, BOX_DATA, 1, 0, 0);
 	box_descriptor(&box, 1, BOX_DATA, 1, 0, 0);
@@ -202,10 +201,10 @@ static void test_virtqueue_notify_broken(void **state)
 
 	(void)state;
 	for (unsigned int event = 0; event < 2; event++) {
-		box_open(&box, &(struct box_opts){
-				       .num = NUM,
-				       .features = event ? BOX_EVENT_IDX : 0,
-				       .base = 3 });
+		box_open(&box, &(struct box_opts){.num = NUM,
+						  .features =
+						      event ? BOX_EVENT_IDX : 0,
+						  .base = 3});
 		box_descriptor(&box, 0, BOX_DATA, 1, 0, 0);
 		box_send(&box, 0);
 		chain = box_pop(&box);
@@ -225,15 +224,14 @@ static void test_virtqueue_notify_broken(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_virtqueue_notify_by_flags),
-		cmocka_unit_test(
-			test_virtqueue_notify_publish_shows_all_at_once),
-		cmocka_unit_test(test_virtqueue_notify_first_publish_always),
-		cmocka_unit_test(test_virtqueue_notify_used_event_window),
-		cmocka_unit_test(test_virtqueue_notify_kick_by_flags),
-		cmocka_unit_test(test_virtqueue_notify_kick_by_event),
-		cmocka_unit_test(test_virtqueue_notify_pending),
-		cmocka_unit_test(test_virtqueue_notify_broken),
+	    cmocka_unit_test(test_virtqueue_notify_by_flags),
+	    cmocka_unit_test(test_virtqueue_notify_publish_shows_all_at_once),
+	    cmocka_unit_test(test_virtqueue_notify_first_publish_always),
+	    cmocka_unit_test(test_virtqueue_notify_used_event_window),
+	    cmocka_unit_test(test_virtqueue_notify_kick_by_flags),
+	    cmocka_unit_test(test_virtqueue_notify_kick_by_event),
+	    cmocka_unit_test(test_virtqueue_notify_pending),
+	    cmocka_unit_test(test_virtqueue_notify_broken),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -51,14 +51,14 @@ static bool evil_in(struct test *t, uint32_t n)
 
 static vh_gpa some_address(struct test *t)
 {
-	static const vh_gpa edges[] = { BOX_A,
-					BOX_B,
-					BOX_C,
-					BOX_D,
-					BOX_B + BOX_B_SIZE,
-					BOX_C + BOX_C_SIZE,
-					BOX_D + BOX_D_SIZE,
-					0 };
+	static const vh_gpa edges[] = {BOX_A,
+				       BOX_B,
+				       BOX_C,
+				       BOX_D,
+				       BOX_B + BOX_B_SIZE,
+				       BOX_C + BOX_C_SIZE,
+				       BOX_D + BOX_D_SIZE,
+				       0};
 
 	if (evil_in(t, 60))
 		return edges[rnd(t, 8)] - 300 + rnd(t, 400);
@@ -93,8 +93,8 @@ static void write_entries(struct test *t, vh_gpa table, unsigned int count,
 
 	for (unsigned int i = 0; i < count; i++) {
 		unsigned int next = (index + 1) % limit;
-		unsigned int flags = (i + 1 < count ? F_NEXT : 0) |
-				     (i < readable ? 0 : F_WRITE);
+		unsigned int flags =
+		    (i + 1 < count ? F_NEXT : 0) | (i < readable ? 0 : F_WRITE);
 
 		box_entry(&t->box, table, index, some_address(t),
 			  some_length(t), spoil(t, flags), spoil(t, next));
@@ -104,8 +104,7 @@ static void write_entries(struct test *t, vh_gpa table, unsigned int count,
 
 static vh_gpa some_table(struct test *t, unsigned int entries)
 {
-	uint16_t waiting = (uint16_t)(t->box.avail_index -
-				      t->model.avail_next);
+	uint16_t waiting = (uint16_t)(t->box.avail_index - t->model.avail_next);
 
 	/* In two pieces, and at any address; there is room for one. */
 	if (one_in(t, 6) && (!t->tame || !waiting))
@@ -121,8 +120,7 @@ static vh_gpa some_table(struct test *t, unsigned int entries)
 static bool may_write(struct test *t, unsigned int head, unsigned int count)
 {
 	uint32_t num = t->box.num;
-	uint16_t waiting = (uint16_t)(t->box.avail_index -
-				      t->model.avail_next);
+	uint16_t waiting = (uint16_t)(t->box.avail_index - t->model.avail_next);
 
 	if (!t->tame)
 		return !t->model.inflight[head] || one_in(t, 50);
@@ -162,8 +160,8 @@ static void driver_offers(struct test *t)
 		table = some_table(t, in_table);
 		write_entries(t, table, in_table, in_table, 0, 0);
 		box_descriptor(&t->box, (head + direct - 1) % num, table,
-			       spoil(t, 16 * in_table),
-			       spoil(t, F_INDIRECT), 0);
+			       spoil(t, 16 * in_table), spoil(t, F_INDIRECT),
+			       0);
 	}
 	box_offer(&t->box, spoil(t, head));
 }
@@ -219,8 +217,7 @@ static void device_pops(struct test *t)
 	} else {
 		assert_null(vh_virtqueue_fault(t->box.queue));
 	}
-	assert_int_equal(vh_virtqueue_base(t->box.queue),
-			 t->model.avail_next);
+	assert_int_equal(vh_virtqueue_base(t->box.queue), t->model.avail_next);
 	assert_int_equal(vh_virtqueue_inflight(t->box.queue), t->inflight);
 }
 
@@ -246,7 +243,7 @@ static void device_publishes(struct test *t)
 
 	*box_avail_word(&t->box, 0) = htole16((uint16_t)rnd(t, 2));
 	*box_avail_word(&t->box, 2 + t->box.num) =
-		htole16((uint16_t)(t->model.used_shown - 5 + rnd(t, 12)));
+	    htole16((uint16_t)(t->model.used_shown - 5 + rnd(t, 12)));
 	want = model_publish(&t->model);
 	assert_int_equal(vh_virtqueue_publish(t->box.queue), want);
 	model_check_used(&t->model);
@@ -269,14 +266,14 @@ static void device_waits(struct test *t)
 	assert_int_equal(*box_used_word(&t->box, 0), 0);
 	if (t->model.event_idx)
 		assert_int_equal(
-			le16toh(*box_used_word(&t->box, 2 + 4 * t->box.num)),
-			t->model.avail_next);
+		    le16toh(*box_used_word(&t->box, 2 + 4 * t->box.num)),
+		    t->model.avail_next);
 }
 
 /* A new queue of another kind, at indices near their end. */
 static void start_over(struct test *t)
 {
-	static const uint32_t sizes[] = { 1, 2, 4, 8, 16, 64, 256, 32768 };
+	static const uint32_t sizes[] = {1, 2, 4, 8, 16, 64, 256, 32768};
 	struct vh_virtqueue_opts opts;
 	uint16_t base = (uint16_t)(65536 - rnd(t, 500));
 
@@ -293,8 +290,7 @@ static void start_over(struct test *t)
 	opts.base = base;
 	opts.max_segments = (uint16_t)(evil_in(t, 2) ? 1 + rnd(t, 30) : 0);
 	assert_int_equal(
-		vh_virtqueue_new(&opts, t->box.memory, NULL, &t->box.queue),
-		0);
+	    vh_virtqueue_new(&opts, t->box.memory, NULL, &t->box.queue), 0);
 	model_start(&t->model, &t->box, opts.max_segments, base);
 	t->inflight = 0;
 	memset(t->used, 0, sizeof(t->used));
@@ -343,9 +339,8 @@ static void test_virtqueue_random_agrees_with_model(void **state)
 		step(&t);
 		if (t.model.broken) {
 			if (t.tame)
-				fail_msg("%s", vh_virtqueue_fault(
-						       t.box.queue)
-						       ->text);
+				fail_msg("%s",
+					 vh_virtqueue_fault(t.box.queue)->text);
 			t.broken++;
 			start_over(&t);
 		} else if (one_in(&t, 20000)) {
@@ -363,7 +358,7 @@ static void test_virtqueue_random_agrees_with_model(void **state)
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_virtqueue_random_agrees_with_model),
+	    cmocka_unit_test(test_virtqueue_random_agrees_with_model),
 	};
 
 	if (argc > 1)
