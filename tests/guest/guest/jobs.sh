@@ -4,7 +4,7 @@
 # Four jobs that write all the time, so that whatever happens to the back-end
 # happens while requests are in flight. Needs recipe.sh; the host uses it too.
 
-job_files=30
+job_files=24
 
 # make_job_file FILE JOB NUMBER: 128 KiB and a bit
 make_job_file()
