@@ -162,6 +162,7 @@ void vhi_worker_done(struct vh_worker *worker);
 int vhi_worker_begin(struct vh_worker *worker);
 void vhi_worker_stop(struct vh_worker *worker);
 void vhi_worker_round(struct vh_worker *worker, int timeout_ms);
+void vhi_worker_stay_ready(struct vh_worker *worker);
 /* W: what touches guest memory goes between these two. */
 void vhi_worker_guard(struct vh_worker *worker);
 void vhi_worker_unguard(struct vh_worker *worker);

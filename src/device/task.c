@@ -65,8 +65,10 @@ static int call_inline(struct vh_worker *worker,
 		vhi_worker_guard(worker);
 		r = run(worker, arg);
 		vhi_worker_unguard(worker);
-		if (r != VHI_AGAIN)
+		if (r != VHI_AGAIN) {
+			vhi_worker_stay_ready(worker);
 			return r;
+		}
 		vhi_worker_round(worker, -1);
 	}
 }

@@ -173,6 +173,17 @@ void vhi_worker_round(struct vh_worker *worker, int timeout_ms)
 	}
 	vhi_worker_run_tasks(worker);
 	vhi_worker_unguard(worker);
+	vhi_worker_stay_ready(worker);
+}
+
+/*
+ * The caller of vh_device_dispatch() waits for our descriptor: it must be
+ * readable while there is something to do.
+ */
+void vhi_worker_stay_ready(struct vh_worker *worker)
+{
+	if (!worker->threaded && worker->active_count)
+		vhi_eventfd_signal(worker->wake);
 }
 
 static bool must_quit(struct vh_worker *worker)

@@ -315,6 +315,7 @@ HANDLER(set_vring_kick)
 	if (r < 0)
 		return r;
 	note_started(server, m->vring_fd.index, true);
+	server->pause_ms = VHI_FIRST_PAUSE_MS;
 	vhi_session_tell_config(server);
 	return 0;
 }

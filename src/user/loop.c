@@ -9,7 +9,6 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
-#define FIRST_PAUSE_MS	 10
 #define LONGEST_PAUSE_MS 1000
 
 int vhi_server_watch(struct vh_user_server *server, int fd, uint32_t events)
@@ -53,10 +52,8 @@ static void try_to_connect(struct vh_user_server *server)
 {
 	int fd = vhi_socket_connect(server);
 
-	if (fd >= 0 && vhi_session_open(server, fd) == 0) {
-		server->pause_ms = FIRST_PAUSE_MS;
+	if (fd >= 0 && vhi_session_open(server, fd) == 0)
 		return;
-	}
 	if (fd >= 0)
 		vhi_fd_close(&fd);
 	try_later(server);
@@ -83,10 +80,8 @@ static void accept_one(struct vh_user_server *server)
 		return;
 	/* The next one waits in the backlog until this one has left. */
 	vhi_server_unwatch(server, server->listener);
-	if (fd >= 0 && vhi_session_open(server, fd) == 0) {
-		server->pause_ms = FIRST_PAUSE_MS;
+	if (fd >= 0 && vhi_session_open(server, fd) == 0)
 		return;
-	}
 	vhi_log(&server->log, VH_LOG_ERROR, "can't take a connection: %s",
 		strerrordesc_np(fd < 0 ? errno : ENOMEM));
 	if (fd >= 0)

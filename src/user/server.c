@@ -13,7 +13,6 @@
 #include <sys/timerfd.h>
 
 #define DEFAULT_TIMEOUT_MS 10000
-#define FIRST_PAUSE_MS	   10
 
 static void on_config_changed(void *user)
 {
@@ -103,7 +102,7 @@ static struct vh_user_server *new_server(struct vh_backend *backend,
 	server->opts = *opts;
 	if (!server->opts.timeout_ms)
 		server->opts.timeout_ms = DEFAULT_TIMEOUT_MS;
-	server->pause_ms = FIRST_PAUSE_MS;
+	server->pause_ms = VHI_FIRST_PAUSE_MS;
 	server->epoll = server->wake = server->timer = -1;
 	server->listener = server->ended_fd = -1;
 	vhi_log_init(&server->log, &opts->log);
@@ -126,7 +125,8 @@ int vh_user_serve(struct vh_backend *backend,
 				 "the options of vh_user_serve() are wrong");
 	server = new_server(backend, &our_opts);
 	if (!server)
-		return -ENOMEM;
+		return vhi_fault(fault, VH_FAULT_SYSTEM, -ENOMEM, NULL,
+				 "no memory for a server");
 	vhi_fault_clear(fault);
 	r = init_descriptors(server);
 	if (r == 0)

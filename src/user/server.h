@@ -17,6 +17,12 @@
 
 #define VHI_BIT(n) (UINT64_C(1) << (n))
 
+/*
+ * The pause before the next try to connect or accept; it doubles until a
+ * front-end proves good by starting a ring.
+ */
+#define VHI_FIRST_PAUSE_MS 10
+
 /* Where the front-end sees guest memory: to convert ring addresses. */
 struct vhi_user_regions {
 	unsigned int count;
