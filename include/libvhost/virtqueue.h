@@ -168,6 +168,18 @@ VH_API uint16_t vh_virtqueue_base(const struct vh_virtqueue *queue);
 VH_API unsigned int vh_virtqueue_inflight(const struct vh_virtqueue *queue);
 
 /*
+ * The number of requests that the in-flight area named and that weren't
+ * popped yet.
+ */
+VH_API unsigned int vh_virtqueue_unrecovered(const struct vh_virtqueue *queue);
+
+/*
+ * Makes one queue's part of an in-flight area a fresh one: the driver was
+ * reset and has forgotten its requests. Not while a queue uses it.
+ */
+VH_API void vh_virtqueue_forget_inflight(void *inflight);
+
+/*
  * Breaks the queue for a reason of the device's own: code is VH_FAULT_...,
  * section a literal (it isn't copied) or NULL, format one for printf(). The
  * first reason stays.

@@ -2,6 +2,7 @@
 #include <base/fd.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -35,6 +36,18 @@ int vhi_fd_set_nonblock(int fd, bool nonblock)
 	return 0;
 }
 
+int vhi_fd_reopen_pipe(int fd)
+{
+	int flags = fcntl(fd, F_GETFL);
+	char path[32];
+
+	if (flags < 0)
+		return -errno;
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	fd = open(path, (flags & O_ACCMODE) | O_NONBLOCK | O_CLOEXEC);
+	return fd < 0 ? -errno : fd;
+}
+
 int vhi_eventfd(void)
 {
 	int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -52,7 +65,7 @@ void vhi_eventfd_signal(int fd)
 	while (n < 0 && errno == EINTR);
 }
 
-void vhi_eventfd_drain(int fd)
+bool vhi_eventfd_drain(int fd)
 {
 	uint64_t value;
 	ssize_t n;
@@ -60,4 +73,5 @@ void vhi_eventfd_drain(int fd)
 	do
 		n = read(fd, &value, sizeof(value));
 	while (n < 0 && errno == EINTR);
+	return n > 0;
 }

@@ -6,37 +6,38 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
-#include <string.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
-int vhi_notifier_init(struct vhi_notifier *notifier, int fd)
+/* Reads before something else gets its turn. */
+#define READS_AT_ONCE 8
+
+int vhi_notifier_copy(int fd)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	if (S_ISFIFO(st.st_mode))
+		return vhi_fd_reopen_pipe(fd);
+	/* Files without a type of their own (eventfd among them) have 0. */
+	return st.st_mode & S_IFMT ? -EINVAL : vhi_fd_dup(fd);
+}
+
+void vhi_notifier_init(struct vhi_notifier *notifier, int fd)
 {
 	struct stat st;
 	int flags;
 
-	if (fd < 0) {
-		*notifier = (struct vhi_notifier){.fd = -1};
-		return 0;
-	}
-	if (fstat(fd, &st) < 0)
-		return -errno;
-	/* Files without a type of their own (eventfd among them) have 0. */
-	if ((st.st_mode & S_IFMT) && !S_ISFIFO(st.st_mode) &&
-	    !S_ISSOCK(st.st_mode))
-		return -EINVAL;
+	*notifier = (struct vhi_notifier){.fd = fd};
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return;
 	flags = fcntl(fd, F_GETFL);
-	notifier->fd = fd;
-	/*
-	 * A peer can fill up a blocking eventfd, and the next write would
-	 * wait for ever. O_NONBLOCK isn't ours to set: the peer shares it.
-	 */
-	notifier->ready =
-	    !(st.st_mode & S_IFMT) && flags >= 0 && (flags & O_NONBLOCK);
-	return 0;
+	notifier->pipe = S_ISFIFO(st.st_mode);
+	/* O_NONBLOCK isn't ours to set on an eventfd: the peer shares it. */
+	notifier->waits = flags < 0 || !(flags & O_NONBLOCK);
 }
 
 static void write_quietly(int fd)
@@ -57,30 +58,40 @@ static void write_quietly(int fd)
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
-void vhi_notifier_signal(const struct vhi_notifier *notifier)
+static bool writable(int fd)
 {
-	struct pollfd pfd = {.fd = notifier->fd, .events = POLLOUT};
+	struct pollfd pfd = {.fd = fd, .events = POLLOUT};
 
-	if (notifier->fd < 0)
-		return;
-	if (notifier->ready)
-		vhi_eventfd_signal(notifier->fd);
-	else if (poll(&pfd, 1, 0) == 1 && (pfd.revents & POLLOUT))
-		write_quietly(notifier->fd);
+	return poll(&pfd, 1, 0) == 1 && (pfd.revents & POLLOUT);
 }
 
-void vhi_notifier_drain(const struct vhi_notifier *notifier)
+void vhi_notifier_signal(const struct vhi_notifier *notifier)
+{
+	if (notifier->fd < 0)
+		return;
+	if (notifier->pipe)
+		write_quietly(notifier->fd);
+	else if (!notifier->waits || writable(notifier->fd))
+		vhi_eventfd_signal(notifier->fd);
+}
+
+void vhi_notifier_relieve(int fd)
+{
+	uint64_t value;
+	struct iovec iov = {.iov_base = &value, .iov_len = sizeof(value)};
+
+	if (fd >= 0 && !writable(fd))
+		(void)!preadv2(fd, &iov, 1, -1, RWF_NOWAIT);
+}
+
+bool vhi_notifier_drain(const struct vhi_notifier *notifier)
 {
 	char bytes[512];
-	struct iovec iov = {.iov_base = bytes, .iov_len = sizeof(bytes)};
-	ssize_t n;
+	ssize_t n = 1;
 
-	if (notifier->fd < 0 || notifier->ready)
-		return;
-	do {
-		n = recv(notifier->fd, bytes, sizeof(bytes), MSG_DONTWAIT);
-		/* eventfds refuse these flags: then there is nothing to do. */
-		if (n < 0 && errno == ENOTSOCK)
-			n = preadv2(notifier->fd, &iov, 1, -1, RWF_NOWAIT);
-	} while (n == (ssize_t)sizeof(bytes));
+	if (!notifier->pipe)
+		return true;
+	for (int i = 0; i < READS_AT_ONCE && n > 0; i++)
+		n = read(notifier->fd, bytes, sizeof(bytes));
+	return n > 0 || (n < 0 && (errno == EAGAIN || errno == EINTR));
 }

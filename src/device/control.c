@@ -158,23 +158,31 @@ static int stop_all(struct vh_device *device)
 	return r;
 }
 
-static int reset_device(struct vh_backend *b)
+static int reset(struct vh_device *device)
 {
-	struct vh_device *device = vhi_device_of(b);
 	int r = stop_all(device);
 
 	device->features = 0;
 	device->status = 0;
-	__atomic_store_n(&device->memory_vanished, false, __ATOMIC_RELEASE);
 	if (device->ops.reset)
 		device->ops.reset(device->user);
 	return r;
 }
 
+static int reset_device(struct vh_backend *b)
+{
+	struct vh_device *device = vhi_device_of(b);
+	int r = reset(device);
+
+	vhi_device_forget_inflight(device);
+	return r;
+}
+
+/* What is in flight stays noted: a front-end may come back with it. */
 int vhi_device_release(struct vh_backend *b)
 {
 	struct vh_device *device = vhi_device_of(b);
-	int r = reset_device(b);
+	int r = reset(device);
 	int dropped;
 
 	for (uint32_t i = 0; i < device->opts.num_queues; i++) {

@@ -152,6 +152,12 @@ extern const struct vhi_backend_ops vhi_device_backend_ops;
 /* task.c: control hands work to a worker and waits for its result. */
 int vhi_worker_call(struct vh_worker *worker,
 		    int (*run)(struct vh_worker *worker, void *arg), void *arg);
+/* W: is there a task in the inbox? */
+static inline bool vhi_worker_is_wanted(const struct vh_worker *worker)
+{
+	return __atomic_load_n(&worker->inbox, __ATOMIC_RELAXED);
+}
+
 /* W: runs what is in the inbox, and what waits. */
 void vhi_worker_run_tasks(struct vh_worker *worker);
 
@@ -207,6 +213,7 @@ int vhi_device_get_inflight(struct vh_backend *b, struct vh_inflight *inflight,
 int vhi_device_set_inflight(struct vh_backend *b,
 			    const struct vh_inflight *inflight, int fd);
 void vhi_device_drop_inflight(struct vh_device *device);
+void vhi_device_forget_inflight(struct vh_device *device);
 /* The part of a queue and its size; NULL if it isn't tracked. */
 void *vhi_device_inflight(const struct vh_device *device, uint32_t queue,
 			  size_t *ret_size);

@@ -9,6 +9,7 @@
 #include <base/fault.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <memory/translate.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -136,6 +137,19 @@ void vhi_device_drop_inflight(struct vh_device *device)
 	if (device->area.map)
 		munmap(device->area.map, device->area.map_size);
 	device->area = (struct vhi_area){0};
+}
+
+/* The driver was reset and wants nothing of it any more. */
+void vhi_device_forget_inflight(struct vh_device *device)
+{
+	size_t size;
+
+	/* It is the front-end's file: it may be gone. */
+	vhi_memory_guard_begin();
+	for (uint32_t i = 0; i < device->area.num_queues; i++)
+		vh_virtqueue_forget_inflight(
+		    vhi_device_inflight(device, i, &size));
+	vhi_memory_guard_end();
 }
 
 void *vhi_device_inflight(const struct vh_device *device, uint32_t queue,

@@ -60,6 +60,14 @@ static void change_map(struct vh_device *device, struct vh_memory *memory,
 	vh_memory_unref(old);
 }
 
+/* None of the old regions stays, so what vanished from one counts no more. */
+static void replace_map(struct vh_device *device, struct vh_memory *memory,
+			bool drain)
+{
+	change_map(device, memory, drain);
+	__atomic_store_n(&device->memory_vanished, false, __ATOMIC_RELEASE);
+}
+
 int vhi_device_add_region(struct vh_backend *b, const struct vh_region *region)
 {
 	struct vh_device *device = vhi_device_of(b);
@@ -114,8 +122,7 @@ int vhi_device_set_mem_table(struct vh_backend *b,
 			return r;
 		}
 	}
-	__atomic_store_n(&device->memory_vanished, false, __ATOMIC_RELEASE);
-	change_map(device, memory, true);
+	replace_map(device, memory, true);
 	return 0;
 }
 
@@ -126,7 +133,6 @@ int vhi_device_drop_memory(struct vh_device *device)
 
 	if (r < 0)
 		return r;
-	__atomic_store_n(&device->memory_vanished, false, __ATOMIC_RELEASE);
-	change_map(device, memory, false);
+	replace_map(device, memory, false);
 	return 0;
 }

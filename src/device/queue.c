@@ -38,21 +38,37 @@ static void count(uint64_t *counter, uint64_t n)
 	__atomic_store_n(counter, *counter + n, __ATOMIC_RELAXED);
 }
 
+/* False: chains wait until the control side has done something. */
+static bool runs(const struct vh_queue *queue)
+{
+	return queue->ring && queue->live && !queue->stopping &&
+	       !queue->reported;
+}
+
 void vhi_queue_activate(struct vh_queue *queue)
 {
 	struct vh_worker *worker = queue->worker;
 
-	if (queue->active || !queue->ring || !queue->live || queue->stopping)
+	if (queue->active || !runs(queue))
 		return;
 	queue->active = true;
 	worker->active[worker->active_count++] = queue;
 }
 
+static void unwatch_kick(struct vh_queue *queue)
+{
+	if (queue->watched)
+		epoll_ctl(queue->worker->epoll, EPOLL_CTL_DEL, queue->kick.fd,
+			  NULL);
+	queue->watched = false;
+}
+
 void vhi_queue_kicked(struct vh_queue *queue)
 {
 	count(&queue->counters.kicks, 1);
-	vhi_notifier_drain(&queue->kick);
-	if (!queue->ring || queue->active)
+	if (!vhi_notifier_drain(&queue->kick))
+		unwatch_kick(queue);
+	if (queue->active || !runs(queue))
 		return;
 	vh_virtqueue_disable_kick(queue->ring);
 	if (queue->asleep_since &&
@@ -71,7 +87,6 @@ void vhi_queue_check(struct vh_queue *queue)
 	if (!why || queue->reported)
 		return;
 	queue->reported = true;
-	queue->active = false;
 	count(&queue->counters.faults, 1);
 	__atomic_add_fetch(&device->broken, 1, __ATOMIC_RELAXED);
 	vhi_log_fault(&device->log, VH_LOG_WARN, "queue broken", why);
@@ -123,8 +138,7 @@ void vhi_queue_run(struct vh_queue *queue)
 	struct vh_chain *chains[VH_VIRTQUEUE_BURST];
 	int n;
 
-	if (!queue->ring || !queue->live || queue->stopping ||
-	    queue->reported) {
+	if (!runs(queue)) {
 		queue->active = false;
 		return;
 	}
@@ -201,22 +215,20 @@ void vhi_queue_forget(struct vh_queue *queue)
 /* Replaces the kick descriptor; -1 polls. */
 int vhi_queue_watch_kick(struct vh_queue *queue, int fd)
 {
-	/*
-	 * Edge-triggered: every write to an eventfd is an event, whether or
-	 * not the value was read, which saves a system call for each kick.
-	 */
-	struct epoll_event event = {.events = EPOLLIN | EPOLLET,
-				    .data.ptr = queue};
+	struct epoll_event event = {.events = EPOLLIN, .data.ptr = queue};
 	struct vhi_notifier kick;
-	int epoll = queue->worker->epoll;
-	int r = vhi_notifier_init(&kick, fd);
 
-	if (r < 0)
-		return r;
-	if (fd >= 0 && epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event) < 0)
+	vhi_notifier_init(&kick, fd);
+	/*
+	 * Every write to an eventfd is an edge, whether or not the value was
+	 * read, which saves a system call for each kick.
+	 */
+	if (!kick.pipe)
+		event.events |= EPOLLET;
+	if (fd >= 0 &&
+	    epoll_ctl(queue->worker->epoll, EPOLL_CTL_ADD, fd, &event) < 0)
 		return -errno;
-	if (queue->watched)
-		epoll_ctl(epoll, EPOLL_CTL_DEL, queue->kick.fd, NULL);
+	unwatch_kick(queue);
 	queue->kick = kick;
 	queue->watched = fd >= 0;
 	return 0;

@@ -6,6 +6,12 @@
  */
 #include "device.h"
 
+#include <errno.h>
+#include <time.h>
+
+/* How long a worker may take before we look whether its peer holds it. */
+#define PATIENCE_NS 100000000
+
 static void finish(struct vh_worker *worker, struct vhi_task *task, int result)
 {
 	pthread_mutex_lock(&worker->lock);
@@ -20,7 +26,7 @@ static struct vhi_task *take_inbox(struct vh_worker *worker)
 {
 	struct vhi_task *task, *next, *oldest = NULL;
 
-	if (!__atomic_load_n(&worker->inbox, __ATOMIC_RELAXED))
+	if (!vhi_worker_is_wanted(worker))
 		return NULL;
 	pthread_mutex_lock(&worker->lock);
 	task = worker->inbox;
@@ -73,6 +79,37 @@ static int call_inline(struct vh_worker *worker,
 	}
 }
 
+/*
+ * A peer may have made an eventfd of its own blocking and full, so that the
+ * worker waits in write(). Emptying it loses nothing: that write is still to
+ * come.
+ */
+static void unstick(struct vh_worker *worker)
+{
+	struct vh_device *device = worker->device;
+
+	for (uint32_t i = worker->index; i < device->opts.num_queues;
+	     i += device->num_workers) {
+		vhi_notifier_relieve(device->queues[i].call_fd);
+		vhi_notifier_relieve(device->queues[i].err_fd);
+	}
+}
+
+static void wait_done(struct vh_worker *worker, const struct vhi_task *task)
+{
+	struct timespec until;
+
+	while (!task->done) {
+		clock_gettime(CLOCK_MONOTONIC, &until);
+		until.tv_nsec += PATIENCE_NS;
+		until.tv_sec += until.tv_nsec / 1000000000;
+		until.tv_nsec %= 1000000000;
+		if (pthread_cond_timedwait(&worker->done, &worker->lock,
+					   &until) == ETIMEDOUT)
+			unstick(worker);
+	}
+}
+
 int vhi_worker_call(struct vh_worker *worker,
 		    int (*run)(struct vh_worker *worker, void *arg), void *arg)
 {
@@ -84,8 +121,7 @@ int vhi_worker_call(struct vh_worker *worker,
 	task.next = worker->inbox;
 	__atomic_store_n(&worker->inbox, &task, __ATOMIC_RELAXED);
 	vhi_eventfd_signal(worker->wake);
-	while (!task.done)
-		pthread_cond_wait(&worker->done, &worker->lock);
+	wait_done(worker, &task);
 	pthread_mutex_unlock(&worker->lock);
 	return task.result;
 }

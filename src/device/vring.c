@@ -135,12 +135,23 @@ int vhi_vring_set_base(struct vh_backend *b, uint32_t q, uint32_t base)
 	return 0;
 }
 
+/* The base would be behind requests that nobody has seen. */
+static bool recovers(const struct vh_queue *queue)
+{
+	return queue->live && !queue->reported &&
+	       vh_virtqueue_unrecovered(queue->ring);
+}
+
 /* W */
 static int run_stop(struct vh_worker *worker, void *arg)
 {
 	struct vh_queue *queue = arg;
 	struct vh_device *device = worker->device;
 
+	if (recovers(queue)) {
+		vhi_queue_activate(queue);
+		return VHI_AGAIN;
+	}
 	queue->stopping = true;
 	if (vh_virtqueue_inflight(queue->ring))
 		return VHI_AGAIN;
@@ -269,6 +280,7 @@ static int run_start(struct vh_worker *worker, void *arg)
 {
 	struct start *start = arg;
 	struct vh_queue *queue = start->queue;
+	size_t size;
 	int r = begin_worker(worker, &start->fault);
 
 	if (r == 0)
@@ -278,6 +290,9 @@ static int run_start(struct vh_worker *worker, void *arg)
 	queue->live = queue->enabled;
 	/* The driver may have made chains available long ago. */
 	vhi_queue_activate(queue);
+	/* Who served the queue before may have died before it called. */
+	if (vhi_device_inflight(queue->device, queue->index, &size))
+		vhi_notifier_signal(&queue->call);
 	return 0;
 }
 
@@ -327,18 +342,14 @@ static int run_swap_kick(struct vh_worker *worker, void *arg)
 static int take_copy(struct vh_backend *b, struct vh_queue *queue, int fd,
 		     int *ret_copy)
 {
-	struct vhi_notifier kind;
-	int r = vhi_notifier_init(&kind, fd);
-
-	if (r < 0)
-		return FAIL(b, queue->index, VH_FAULT_MSG_FDS, r,
-			    "the descriptor isn't an eventfd");
-	*ret_copy = fd < 0 ? -1 : vhi_fd_dup(fd);
-	if (fd >= 0 && *ret_copy < 0)
-		return FAIL(b, queue->index, VH_FAULT_SYSTEM, *ret_copy,
-			    "the descriptor can't be duplicated: error %d",
-			    -*ret_copy);
-	return 0;
+	*ret_copy = fd < 0 ? -1 : vhi_notifier_copy(fd);
+	if (fd < 0 || *ret_copy >= 0)
+		return 0;
+	if (*ret_copy == -EINVAL)
+		return FAIL(b, queue->index, VH_FAULT_MSG_FDS, -EINVAL,
+			    "the descriptor is neither an eventfd nor a pipe");
+	return FAIL(b, queue->index, VH_FAULT_SYSTEM, *ret_copy,
+		    "the descriptor can't be duplicated: error %d", -*ret_copy);
 }
 
 int vhi_vring_set_kick(struct vh_backend *b, uint32_t q, int fd)

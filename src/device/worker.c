@@ -6,9 +6,9 @@
 #include "device.h"
 
 #include <base/fault.h>
+#include <base/thread.h>
 #include <errno.h>
 #include <memory/translate.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -47,6 +47,7 @@ static int init_epoll(struct vh_worker *worker)
 int vhi_worker_init(struct vh_worker *worker, struct vh_device *device,
 		    uint32_t index)
 {
+	pthread_condattr_t attr;
 	int r;
 
 	worker->device = device;
@@ -54,7 +55,10 @@ int vhi_worker_init(struct vh_worker *worker, struct vh_device *device,
 	worker->threaded = device->opts.workers > 0;
 	worker->epoll = worker->wake = worker->watch_fd = -1;
 	pthread_mutex_init(&worker->lock, NULL);
-	pthread_cond_init(&worker->done, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&worker->done, &attr);
+	pthread_condattr_destroy(&attr);
 	r = init_lists(worker);
 	return r < 0 ? r : init_epoll(worker);
 }
@@ -114,11 +118,13 @@ void vhi_worker_unguard(struct vh_worker *worker)
 		break_queues(worker);
 }
 
+/* Ends in the guard: a kick may be answered by a store to the ring. */
 static void wait_events(struct vh_worker *worker, int timeout_ms)
 {
 	struct epoll_event events[EVENTS_AT_ONCE];
 	int n = epoll_wait(worker->epoll, events, EVENTS_AT_ONCE, timeout_ms);
 
+	vhi_worker_guard(worker);
 	for (int i = 0; i < n; i++) {
 		if (events[i].data.ptr == &worker->wake)
 			vhi_eventfd_drain(worker->wake);
@@ -150,7 +156,9 @@ static void run_active(struct vh_worker *worker)
 	for (unsigned int i = 0; i < count; i++) {
 		struct vh_queue *queue = worker->active[i];
 
-		vhi_queue_run(queue);
+		/* Bursts may be long; control shall wait for one at most. */
+		if (i == 0 || !vhi_worker_is_wanted(worker))
+			vhi_queue_run(queue);
 		if (queue->active)
 			worker->active[kept++] = queue;
 	}
@@ -160,7 +168,6 @@ static void run_active(struct vh_worker *worker)
 void vhi_worker_round(struct vh_worker *worker, int timeout_ms)
 {
 	wait_events(worker, worker->active_count ? 0 : timeout_ms);
-	vhi_worker_guard(worker);
 	if (worker->watch_fired) {
 		worker->watch_fired = false;
 		worker->watch_ready(worker->watch_user);
@@ -168,7 +175,7 @@ void vhi_worker_round(struct vh_worker *worker, int timeout_ms)
 	for (int i = 0; i < BURSTS_PER_ROUND; i++) {
 		run_active(worker);
 		settle(worker);
-		if (!worker->active_count)
+		if (!worker->active_count || vhi_worker_is_wanted(worker))
 			break;
 	}
 	vhi_worker_run_tasks(worker);
@@ -212,35 +219,17 @@ static void *thread_main(void *arg)
 	return NULL;
 }
 
-/* Signals are the program's: its own threads get them, never ours. */
-static int create_thread(struct vh_worker *worker)
-{
-	sigset_t all, before;
-	char name[16];
-	int r;
-
-	sigfillset(&all);
-	/* A blocked SIGBUS would be deadly instead of caught. */
-	sigdelset(&all, SIGBUS);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	r = pthread_create(&worker->thread, NULL, thread_main, worker);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	if (r)
-		return -r;
-	snprintf(name, sizeof(name), "%.10s/%u", worker->device->name,
-		 worker->index);
-	pthread_setname_np(worker->thread, name);
-	return 0;
-}
-
 int vhi_worker_begin(struct vh_worker *worker)
 {
+	char name[16];
 	int r;
 
 	if (worker->running || !worker->threaded)
 		return 0;
 	worker->quit = false;
-	r = create_thread(worker);
+	snprintf(name, sizeof(name), "%.10s/%u", worker->device->name,
+		 worker->index);
+	r = vhi_thread_create(&worker->thread, name, thread_main, worker);
 	if (r < 0)
 		return vhi_fault(&worker->device->backend.fault,
 				 VH_FAULT_SYSTEM, r, "",

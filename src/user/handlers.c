@@ -10,6 +10,7 @@
 #include <base/fault.h>
 #include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
 
 /* Passes on what the back-end said about its failure. */
 static int done(struct vh_user_server *server, int r)
@@ -158,6 +159,15 @@ HANDLER(get_max_mem_slots)
 	return r < 0 ? done(server, r) : reply_u64(reply, slots);
 }
 
+/* The back-end has taken the regions; now we note where they are. */
+static int noted(struct vh_user_server *server, int r)
+{
+	return r == 0 ? 0
+		      : vhi_fault(&server->fault, VH_FAULT_SYSTEM, r, "",
+				  "the list of memory regions: %s",
+				  strerrordesc_np(-r));
+}
+
 static struct vh_region region_of(const struct vh_message_region *from, int fd)
 {
 	return (struct vh_region){
@@ -184,7 +194,8 @@ HANDLER(set_mem_table)
 	r = done(server,
 		 vh_backend_set_mem_table(server->backend, regions, count));
 	if (r == 0)
-		r = vhi_regions_set(&session->regions, regions, count);
+		r = noted(server,
+			  vhi_regions_set(&session->regions, regions, count));
 	for (uint32_t i = 0; i < count; i++)
 		vhi_fd_close(&regions[i].fd);
 	return r;
@@ -199,7 +210,7 @@ HANDLER(add_mem_reg)
 
 	UNUSED(reply);
 	if (r == 0)
-		r = vhi_regions_add(&session->regions, &region);
+		r = noted(server, vhi_regions_add(&session->regions, &region));
 	vhi_fd_close(&region.fd);
 	return r;
 }
@@ -340,14 +351,35 @@ HANDLER(set_vring_enable)
 						m->state.num != 0));
 }
 
+/* A socket, or a pipe from a front-end that doesn't want to answer. */
+static int own_reverse_fd(int *fd)
+{
+	struct stat st;
+	int own;
+
+	if (fstat(*fd, &st) < 0)
+		return -errno;
+	if (S_ISSOCK(st.st_mode))
+		return 0;
+	if (!S_ISFIFO(st.st_mode))
+		return -ENOTSOCK;
+	own = vhi_fd_reopen_pipe(*fd);
+	if (own < 0)
+		return own;
+	vhi_fd_close(fd);
+	*fd = own;
+	return 0;
+}
+
 HANDLER(set_backend_req_fd)
 {
-	struct vhi_session *session = &server->session;
 	struct vhi_channel *reverse;
-	int fd = vhi_channel_take_fd(session->channel, 0);
-	int r = vhi_channel_new(fd, &reverse);
+	int fd = vhi_channel_take_fd(server->session.channel, 0);
+	int r = own_reverse_fd(&fd);
 
 	UNUSED(m), UNUSED(reply);
+	if (r == 0)
+		r = vhi_channel_new(fd, &reverse);
 	if (r < 0) {
 		vhi_fd_close(&fd);
 		return vhi_fault(&server->fault, VH_FAULT_MSG_FDS, r,
@@ -355,8 +387,8 @@ HANDLER(set_backend_req_fd)
 				 "the descriptor can't be used: %s",
 				 strerrordesc_np(-r));
 	}
-	vhi_channel_free(session->reverse);
-	session->reverse = reverse;
+	vhi_session_set_reverse(server, reverse);
+	vhi_session_tell_config(server);
 	return 0;
 }
 

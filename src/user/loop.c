@@ -52,11 +52,8 @@ static void try_to_connect(struct vh_user_server *server)
 {
 	int fd = vhi_socket_connect(server);
 
-	if (fd >= 0 && vhi_session_open(server, fd) == 0)
-		return;
-	if (fd >= 0)
-		vhi_fd_close(&fd);
-	try_later(server);
+	if (fd < 0 || vhi_session_open(server, fd) < 0)
+		try_later(server);
 }
 
 void vhi_server_seek(struct vh_user_server *server)
@@ -74,18 +71,18 @@ static void accept_one(struct vh_user_server *server)
 {
 	int fd =
 	    accept4(server->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	int r = fd < 0 ? -errno : 0;
 
-	if (fd < 0 &&
-	    (errno == EAGAIN || errno == EINTR || errno == ECONNABORTED))
+	if (r == -EAGAIN || r == -EINTR || r == -ECONNABORTED)
 		return;
 	/* The next one waits in the backlog until this one has left. */
 	vhi_server_unwatch(server, server->listener);
-	if (fd >= 0 && vhi_session_open(server, fd) == 0)
+	if (r == 0)
+		r = vhi_session_open(server, fd);
+	if (r == 0)
 		return;
 	vhi_log(&server->log, VH_LOG_ERROR, "can't take a connection: %s",
-		strerrordesc_np(fd < 0 ? errno : ENOMEM));
-	if (fd >= 0)
-		vhi_fd_close(&fd);
+		strerrordesc_np(-r));
 	try_later(server);
 }
 
@@ -107,7 +104,9 @@ static void lose_patience(struct vh_user_server *server)
 
 static void on_timer(struct vh_user_server *server)
 {
-	vhi_eventfd_drain(server->timer);
+	/* It may have been set anew since it ran out. */
+	if (!vhi_eventfd_drain(server->timer))
+		return;
 	if (server->session.channel) {
 		if (server->impatient)
 			lose_patience(server);
@@ -135,6 +134,8 @@ static void on_event(struct vh_user_server *server, int fd)
 	} else if (fd == server->listener) {
 		if (!session->channel)
 			accept_one(server);
+	} else if (session->reverse && fd == vhi_channel_fd(session->reverse)) {
+		vhi_session_flush_news(server);
 	} else if (session->channel && fd == vhi_channel_fd(session->channel)) {
 		if (vhi_session_progress(server))
 			return;

@@ -4,9 +4,9 @@
 
 #include <base/check.h>
 #include <base/fault.h>
+#include <base/thread.h>
 #include <errno.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -76,19 +76,19 @@ static int open_socket(struct vh_user_server *server, struct vh_fault *fault)
 		vhi_server_seek(server);
 		return 0;
 	}
-	r = vhi_session_open(server, connected);
-	if (r < 0)
-		vhi_fd_close(&connected);
-	return r;
+	return vhi_session_open(server, connected);
 }
 
 static int listen_to_backend(struct vh_user_server *server)
 {
 	VH_OPTS(vh_backend_events, events);
+	int r;
 
 	events.config_changed = on_config_changed;
 	events.vring_fault = on_vring_fault;
-	return vh_backend_set_events(server->backend, &events, server);
+	r = vh_backend_set_events(server->backend, &events, server);
+	server->listens = r == 0;
+	return r;
 }
 
 static struct vh_user_server *new_server(struct vh_backend *backend,
@@ -161,7 +161,8 @@ void vh_user_server_free(struct vh_user_server *server)
 		return;
 	stop_thread(server);
 	vhi_session_close(server);
-	(void)!vh_backend_set_events(server->backend, NULL, NULL);
+	if (server->listens)
+		(void)!vh_backend_set_events(server->backend, NULL, NULL);
 	vhi_socket_remove(server);
 	vhi_fd_close(&server->listener);
 	vhi_fd_close(&server->timer);
@@ -198,22 +199,14 @@ static void *thread_main(void *arg)
 
 int vh_user_server_start(struct vh_user_server *server)
 {
-	sigset_t all, before;
 	int r;
 
 	if (server->running)
 		return -EBUSY;
-	/* Signals are the program's: its own threads get them. */
-	sigfillset(&all);
-	sigdelset(&all, SIGBUS);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	r = pthread_create(&server->thread, NULL, thread_main, server);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	if (r)
-		return -r;
-	pthread_setname_np(server->thread, "vhost-user");
-	server->running = true;
-	return 0;
+	r = vhi_thread_create(&server->thread, "vhost-user", thread_main,
+			      server);
+	server->running = r == 0;
+	return r;
 }
 
 int vh_user_server_ended_fd(const struct vh_user_server *server)

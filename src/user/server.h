@@ -49,6 +49,7 @@ struct vh_user_server {
 	dev_t socket_dev; /* our socket file, to be removed */
 	ino_t socket_ino;
 	bool owns_path;
+	bool listens;	       /* to the back-end's events */
 	bool ended;	       /* nobody can come any more */
 	bool impatient;	       /* the timer runs for the front-end */
 	unsigned int pause_ms; /* before the next try */
@@ -93,11 +94,16 @@ int vhi_server_run(struct vh_user_server *server, int timeout_ms);
 void vhi_server_seek(struct vh_user_server *server);
 
 /* session.c */
-int vhi_session_open(struct vh_user_server *server, int socket);
+int vhi_session_open(struct vh_user_server *server, int socket); /* owns it */
 void vhi_session_close(struct vh_user_server *server);
 /* Readable or writable; false: the session has ended. */
 bool vhi_session_progress(struct vh_user_server *server);
 void vhi_session_tell_config(struct vh_user_server *server);
+/* The reverse channel takes more, or nothing any more. */
+void vhi_session_flush_news(struct vh_user_server *server);
+/* Takes over the channel; NULL ends the present one. */
+void vhi_session_set_reverse(struct vh_user_server *server,
+			     struct vhi_channel *reverse);
 void vhi_session_note_fault(struct vh_user_server *server,
 			    const struct vh_fault *fault);
 bool vhi_session_has(const struct vh_user_server *server, unsigned int bit);

@@ -29,8 +29,10 @@ int vhi_session_open(struct vh_user_server *server, int socket)
 	struct vhi_session *session = &server->session;
 	int r = vhi_channel_new(socket, &session->channel);
 
-	if (r < 0)
+	if (r < 0) {
+		vhi_fd_close(&socket);
 		return r;
+	}
 	r = vhi_server_watch(server, socket, EPOLLIN);
 	if (r < 0) {
 		vhi_channel_free(session->channel);
@@ -58,7 +60,7 @@ void vhi_session_close(struct vh_user_server *server)
 				       vh_backend_fault(server->backend));
 	vhi_server_unwatch(server, vhi_channel_fd(session->channel));
 	vhi_channel_free(session->channel);
-	vhi_channel_free(session->reverse);
+	vhi_session_set_reverse(server, NULL);
 	vhi_regions_free(&session->regions);
 	*session = (struct vhi_session){0};
 	vhi_server_set_timer(server, 0);
@@ -160,12 +162,34 @@ void vhi_session_tell_config(struct vh_user_server *server)
 	if (size < 0)
 		return;
 	__atomic_store_n(&server->config_changed, false, __ATOMIC_RELEASE);
-	if (vhi_channel_sending(session->reverse) &&
-	    vhi_channel_flush(session->reverse) > 0)
+	if (vhi_channel_sending(session->reverse))
 		return; /* the same news waits there already */
-	if (vhi_channel_send(session->reverse, bytes, (size_t)size, NULL, 0) <
-	    0) {
-		vhi_channel_free(session->reverse);
-		session->reverse = NULL;
-	}
+	size = vhi_channel_send(session->reverse, bytes, (size_t)size, NULL, 0);
+	if (size > 0)
+		size = vhi_server_watch(
+		    server, vhi_channel_fd(session->reverse), EPOLLOUT);
+	if (size < 0)
+		vhi_session_set_reverse(server, NULL);
+}
+
+void vhi_session_flush_news(struct vh_user_server *server)
+{
+	struct vhi_session *session = &server->session;
+	int r = vhi_channel_flush(session->reverse);
+
+	if (r == 0)
+		vhi_server_unwatch(server, vhi_channel_fd(session->reverse));
+	else if (r < 0)
+		vhi_session_set_reverse(server, NULL);
+}
+
+void vhi_session_set_reverse(struct vh_user_server *server,
+			     struct vhi_channel *reverse)
+{
+	struct vhi_session *session = &server->session;
+
+	if (session->reverse)
+		vhi_server_unwatch(server, vhi_channel_fd(session->reverse));
+	vhi_channel_free(session->reverse);
+	session->reverse = reverse;
 }

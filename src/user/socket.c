@@ -4,11 +4,18 @@
 
 #include <base/fault.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
+
+/* Every 10 ms. */
+#define LOCK_TRIES 100
 
 #define PATH_LIMIT (sizeof(((struct sockaddr_un *)NULL)->sun_path) - 1)
 
@@ -95,27 +102,56 @@ static int bind_and_listen(struct vh_user_server *server, int fd)
 	return listen(fd, 16) < 0 ? -errno : 0;
 }
 
+/*
+ * Between finding a dead socket and replacing it, another server must not do
+ * the same: whoever starts here takes the folder's lock. A folder that can't
+ * be read, or is locked by something else, doesn't keep us from serving.
+ */
+static int lock_folder(const struct vh_user_server *server)
+{
+	const struct timespec pause = {.tv_nsec = 10000000};
+	const char *slash = strrchr(server->path, '/');
+	char folder[PATH_LIMIT + 1] = ".";
+	int fd;
+
+	if (slash)
+		snprintf(folder, sizeof(folder), "%.*s",
+			 (int)(slash - server->path) + 1, server->path);
+	fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	for (int i = 0; fd >= 0 && i < LOCK_TRIES; i++) {
+		if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+			break;
+		nanosleep(&pause, NULL);
+	}
+	return fd;
+}
+
+static int take_path(struct vh_user_server *server, struct vh_fault *fault)
+{
+	int r = clear_path(server, fault);
+	int fd;
+
+	if (r < 0)
+		return r;
+	fd = unix_socket();
+	if (fd < 0)
+		return fd;
+	r = bind_and_listen(server, fd);
+	if (r < 0)
+		vhi_fd_close(&fd);
+	server->listener = fd;
+	return r;
+}
+
 int vhi_socket_listen(struct vh_user_server *server, struct vh_fault *fault)
 {
-	int fd, r;
+	int folder, r;
 
 	vhi_fault_clear(fault);
-	r = clear_path(server, fault);
-	if (r < 0)
-		goto failed;
-	fd = unix_socket();
-	if (fd < 0) {
-		r = fd;
-		goto failed;
-	}
-	r = bind_and_listen(server, fd);
-	if (r == 0) {
-		server->listener = fd;
-		return 0;
-	}
-	vhi_fd_close(&fd);
-failed:
-	if (fault && fault->code == VH_FAULT_NONE)
+	folder = lock_folder(server);
+	r = take_path(server, fault);
+	vhi_fd_close(&folder);
+	if (r < 0 && fault && fault->code == VH_FAULT_NONE)
 		vhi_fault(fault, VH_FAULT_SYSTEM, r, "",
 			  "can't listen on %.120s: %s", server->path,
 			  strerrordesc_np(-r));

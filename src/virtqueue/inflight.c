@@ -146,3 +146,10 @@ void inflight_close(struct inflight *inflight)
 {
 	free(inflight->batch);
 }
+
+void vh_virtqueue_forget_inflight(void *inflight)
+{
+	struct inflight_area *area = inflight;
+
+	__atomic_store_n(&area->version, 0, __ATOMIC_RELAXED);
+}

@@ -66,7 +66,8 @@ static inline void inflight_take(struct inflight *inflight, uint16_t head)
 	__atomic_store_n(&entry->inflight, 1, __ATOMIC_RELAXED);
 }
 
-static inline void inflight_give(struct inflight *inflight, uint16_t head)
+static inline void inflight_give(struct inflight *inflight, uint16_t head,
+				 uint32_t num)
 {
 	struct inflight_area *area = inflight->area;
 
@@ -75,7 +76,9 @@ static inline void inflight_give(struct inflight *inflight, uint16_t head)
 	inflight_order();
 	__atomic_store_n(&area->last_batch_head, head, __ATOMIC_RELAXED);
 	inflight->last = head;
-	inflight->batch[inflight->batch_count++] = head;
+	/* A driver that reuses heads early gets what it asks for. */
+	if (inflight->batch_count < num)
+		inflight->batch[inflight->batch_count++] = head;
 }
 
 /* The used index was moved to used: the batch is the driver's. */

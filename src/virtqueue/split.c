@@ -158,9 +158,9 @@ static COLD int pop_again(struct vh_virtqueue *queue, struct vh_chain *chains[],
 	return done || !queue->broken ? done : -EPROTO;
 }
 
-static bool must_pop_again(const struct vh_virtqueue *queue)
+unsigned int vh_virtqueue_unrecovered(const struct vh_virtqueue *queue)
 {
-	return queue->inflight.resend_next < queue->inflight.resend_count;
+	return queue->inflight.resend_count - queue->inflight.resend_next;
 }
 
 int vh_virtqueue_pop(struct vh_virtqueue *queue, struct vh_chain *chains[],
@@ -174,7 +174,7 @@ int vh_virtqueue_pop(struct vh_virtqueue *queue, struct vh_chain *chains[],
 		return -EPROTO;
 	if (max > VH_VIRTQUEUE_BURST)
 		max = VH_VIRTQUEUE_BURST;
-	if (UNLIKELY(must_pop_again(queue)))
+	if (UNLIKELY(vh_virtqueue_unrecovered(queue)))
 		return pop_again(queue, chains, max);
 	count = available(queue, max);
 	if (count <= 0)
@@ -219,7 +219,7 @@ void vh_virtqueue_push(struct vh_virtqueue *queue, struct vh_chain *chain,
 						  ? written
 						  : slot->writable_size);
 		if (queue->inflight.area)
-			inflight_give(&queue->inflight, slot->head);
+			inflight_give(&queue->inflight, slot->head, queue->num);
 	}
 	if (--epoch->inflight == 0 && UNLIKELY(epoch != queue->epoch))
 		epoch_retire(epoch);
@@ -267,7 +267,7 @@ bool vh_virtqueue_pending(const struct vh_virtqueue *queue)
 
 	if (queue->broken || queue->starved)
 		return false;
-	if (must_pop_again(queue))
+	if (vh_virtqueue_unrecovered(queue))
 		return true;
 	/* No acquire: vh_virtqueue_pop() does it before it looks further. */
 	return vhi_load_le16(&ring->avail->index) != ring->avail_next;

@@ -14,38 +14,52 @@ int vhi_fd_dup(int fd);
 /* Sets or clears O_NONBLOCK. 0 or a negative errno. */
 int vhi_fd_set_nonblock(int fd, bool nonblock);
 
+/*
+ * The same pipe by another open file, which is non-blocking whatever the
+ * peer does with the flags of its own. Negative errno on failure.
+ */
+int vhi_fd_reopen_pipe(int fd);
+
 /* An eventfd: close-on-exec and non-blocking. Negative errno on failure. */
 int vhi_eventfd(void);
 
 /*
  * A descriptor that a peer gave to notify it by: an eventfd, as the protocol
- * wants, or a pipe or socket where the peer has no eventfd.
+ * wants, or a pipe where the peer has no eventfd.
  */
 struct vhi_notifier {
-	int fd;	    /* -1: none */
-	bool ready; /* an eventfd whose writes never wait */
+	int fd; /* -1: none */
+	bool pipe;
+	bool waits; /* an eventfd whose writes may block */
 };
 
 /*
- * What kind of descriptor fd is; -1 makes an empty notifier. -EINVAL if it
- * is none of the three kinds. The descriptor stays the caller's.
+ * A copy of our own of a descriptor that a peer gave. -EINVAL: it is neither
+ * an eventfd nor a pipe.
  */
-int vhi_notifier_init(struct vhi_notifier *notifier, int fd);
+int vhi_notifier_copy(int fd);
+
+/* fd is of vhi_notifier_copy(), and stays the caller's; -1: an empty one. */
+void vhi_notifier_init(struct vhi_notifier *notifier, int fd);
 
 /*
- * Writes 8 bytes. Never waits for the peer and never raises SIGPIPE; one
- * that can't take more is signalled already.
+ * Writes 8 bytes. Never raises SIGPIPE. Something that can't take more is
+ * signalled already; a peer that fills an eventfd on purpose, and makes it
+ * blocking, can nevertheless hold the caller until somebody relieves it.
  */
 void vhi_notifier_signal(const struct vhi_notifier *notifier);
 
-/*
- * Takes what a peer wrote to a pipe or socket, so that it doesn't fill up.
- * An eventfd is left alone: it can't.
- */
-void vhi_notifier_drain(const struct vhi_notifier *notifier);
+/* Empties an eventfd that is full, so that whoever is held by it goes on. */
+void vhi_notifier_relieve(int fd);
 
-/* Signals and drains an eventfd of vhi_eventfd(). */
+/*
+ * Takes some of what a peer wrote to a pipe, so that it doesn't fill up. An
+ * eventfd is left alone: it can't. False: nothing more can ever come.
+ */
+bool vhi_notifier_drain(const struct vhi_notifier *notifier);
+
+/* Signals and drains an eventfd of vhi_eventfd(); true: it was signalled. */
 void vhi_eventfd_signal(int fd);
-void vhi_eventfd_drain(int fd);
+bool vhi_eventfd_drain(int fd);
 
 #endif
