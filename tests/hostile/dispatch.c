@@ -44,8 +44,7 @@ static void *run(void *arg)
 	};
 
 	while (poll(fds, 3, -1) >= 0 && !fds[2].revents) {
-		if (fds[0].revents &&
-		    vh_user_server_dispatch(loop->server) < 0)
+		if (fds[0].revents && vh_user_server_dispatch(loop->server) < 0)
 			break;
 		if (fds[1].revents && vh_device_dispatch(loop->backend) < 0)
 			break;

@@ -111,8 +111,7 @@ static void shrink(struct fixture *f)
 	must(ftruncate(f->session.guest.fd, 0));
 	must(session_kick(&f->session, 0));
 	must(session_wait_err(&f->session, 0));
-	must(ftruncate(f->session.guest.fd,
-		       (off_t)f->session.guest.file_size));
+	must(ftruncate(f->session.guest.fd, (off_t)f->session.guest.file_size));
 }
 
 /* Without EVENT_IDX a kick is answered by a store to the used ring. */
