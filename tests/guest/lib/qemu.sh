@@ -22,6 +22,9 @@ begin_qemu()
 	make_initramfs "$cache"/modules/*
 }
 
+# One thread runs all CPUs: with one for each, QEMU 7.2 sometimes lets a CPU
+# trip over an instruction that the kernel patches on another one (int3 oops).
+#
 # start_qemu SCRIPT QUEUES CPUS CHARDEV-OPTIONS ARGUMENT...: in the background
 start_qemu()
 {
@@ -31,7 +34,7 @@ start_qemu()
 	shift 4
 	mkfifo "$work/qmp.in" "$work/qmp.out"
 	start_guest qemu-system-x86_64 -M pc,memory-backend=mem \
-		-accel tcg,thread=multi -cpu max -smp "$cpus" \
+		-accel tcg,thread=single -cpu max -smp "$cpus" \
 		-m "$qemu_memory" -object "$memory,size=${qemu_memory}M" \
 		-nodefaults -display none -serial stdio -no-reboot \
 		-chardev "pipe,id=qmp,path=$work/qmp" \
