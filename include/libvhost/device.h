@@ -98,7 +98,11 @@ struct vh_device_opts {
 	uint32_t max_queue_size; /* 0: VH_VIRTQUEUE_MAX_SIZE */
 	uint32_t config_size;	 /* bytes; 0: no config space */
 	uint32_t max_segments;	 /* pieces in a request; 0: no bound */
-	/* threads, each started with its first ring; 0: the caller's loop */
+	/*
+	 * Threads, each started with its first ring; 0: the caller's loop,
+	 * for front-ends that aren't out to harm: one that fills its own
+	 * call eventfd, and makes it blocking, holds whoever writes to it.
+	 */
 	uint32_t workers;
 	const char *name; /* of the device, for threads and the log */
 	struct vh_log log;

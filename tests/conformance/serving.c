@@ -11,10 +11,15 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
+#define RIVALS 4
+
 struct served {
 	struct echo *echo;
 	struct vh_backend *backend;
 	struct vh_user_server *server;
+	const char *path; /* what serve_stale() gets and gives */
+	int result;
+	pthread_barrier_t *start;
 };
 
 static void make_echo(struct served *served)
@@ -168,6 +173,53 @@ static void test_conformance_serving_replaces_a_stale_socket(void **state)
 	use(f, fe.sock);
 	end(&served);
 	assert_int_equal(access(f->server.place.socket, F_OK), -1);
+}
+
+static void *serve_stale(void *user)
+{
+	struct served *served = user;
+
+	VH_OPTS(vh_user_serve_opts, opts);
+	opts.path = served->path;
+	pthread_barrier_wait(served->start);
+	served->result =
+	    vh_user_serve(served->backend, &opts, NULL, &served->server);
+	return NULL;
+}
+
+/* Of servers that find a stale socket at the same time, one gets it. */
+static void test_conformance_serving_replaces_a_stale_socket_once(void **state)
+{
+	struct fixture *f = *state;
+	struct served rivals[RIVALS];
+	pthread_t threads[RIVALS];
+	pthread_barrier_t start;
+
+	prepare(f);
+	must(-pthread_barrier_init(&start, NULL, RIVALS));
+	for (int round = 0; round < 200; round++) {
+		int winners = 0;
+
+		close(listener(f->server.place.socket));
+		for (int i = 0; i < RIVALS; i++) {
+			make_echo(&rivals[i]);
+			rivals[i].path = f->server.place.socket;
+			rivals[i].start = &start;
+		}
+		for (int i = 0; i < RIVALS; i++)
+			must(-pthread_create(&threads[i], NULL, serve_stale,
+					     &rivals[i]));
+		for (int i = 0; i < RIVALS; i++) {
+			must(-pthread_join(threads[i], NULL));
+			winners += rivals[i].result == 0;
+			if (rivals[i].result < 0)
+				assert_int_equal(rivals[i].result, -EADDRINUSE);
+		}
+		assert_int_equal(winners, 1);
+		for (int i = 0; i < RIVALS; i++)
+			end(&rivals[i]);
+	}
+	pthread_barrier_destroy(&start);
 }
 
 static void test_conformance_serving_leaves_a_live_socket_alone(void **state)
@@ -397,6 +449,7 @@ int main(void)
 	    fixture_test(test_conformance_serving_a_listening_descriptor),
 	    fixture_test(test_conformance_serving_connects_and_reconnects),
 	    fixture_test(test_conformance_serving_replaces_a_stale_socket),
+	    fixture_test(test_conformance_serving_replaces_a_stale_socket_once),
 	    fixture_test(test_conformance_serving_leaves_a_live_socket_alone),
 	    fixture_test(test_conformance_serving_refuses_paths),
 	    fixture_test(test_conformance_serving_refuses_what_is_no_socket),
