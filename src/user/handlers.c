@@ -373,7 +373,7 @@ static int own_reverse_fd(int *fd)
 
 HANDLER(set_backend_req_fd)
 {
-	struct vhi_channel *reverse;
+	struct vhi_channel *reverse = NULL;
 	int fd = vhi_channel_take_fd(server->session.channel, 0);
 	int r = own_reverse_fd(&fd);
 
