@@ -6,6 +6,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
 #include <time.h>
@@ -13,6 +14,15 @@
 
 /* Reads before something else gets its turn. */
 #define READS_AT_ONCE 8
+
+static bool is_stream_socket(int fd)
+{
+	socklen_t size = sizeof(int);
+	int type = 0;
+
+	return getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) == 0 &&
+	       type == SOCK_STREAM;
+}
 
 int vhi_notifier_copy(int fd)
 {
@@ -23,7 +33,9 @@ int vhi_notifier_copy(int fd)
 	if (S_ISFIFO(st.st_mode))
 		return vhi_fd_reopen_pipe(fd);
 	/* Files without a type of their own (eventfd among them) have 0. */
-	return st.st_mode & S_IFMT ? -EINVAL : vhi_fd_dup(fd);
+	if ((st.st_mode & S_IFMT) && !is_stream_socket(fd))
+		return -EINVAL;
+	return vhi_fd_dup(fd);
 }
 
 void vhi_notifier_init(struct vhi_notifier *notifier, int fd)
@@ -36,6 +48,7 @@ void vhi_notifier_init(struct vhi_notifier *notifier, int fd)
 		return;
 	flags = fcntl(fd, F_GETFL);
 	notifier->pipe = S_ISFIFO(st.st_mode);
+	notifier->socket = S_ISSOCK(st.st_mode);
 	/* O_NONBLOCK isn't ours to set on an eventfd: the peer shares it. */
 	notifier->waits = flags < 0 || !(flags & O_NONBLOCK);
 }
@@ -67,9 +80,14 @@ static bool writable(int fd)
 
 void vhi_notifier_signal(const struct vhi_notifier *notifier)
 {
+	const uint64_t one = 1;
+
 	if (notifier->fd < 0)
 		return;
-	if (notifier->pipe)
+	if (notifier->socket)
+		(void)!send(notifier->fd, &one, sizeof(one),
+			    MSG_DONTWAIT | MSG_NOSIGNAL);
+	else if (notifier->pipe)
 		write_quietly(notifier->fd);
 	else if (!notifier->waits || writable(notifier->fd))
 		vhi_eventfd_signal(notifier->fd);
@@ -89,9 +107,11 @@ bool vhi_notifier_drain(const struct vhi_notifier *notifier)
 	char bytes[512];
 	ssize_t n = 1;
 
-	if (!notifier->pipe)
+	if (!vhi_notifier_is_stream(notifier))
 		return true;
 	for (int i = 0; i < READS_AT_ONCE && n > 0; i++)
-		n = read(notifier->fd, bytes, sizeof(bytes));
+		n = notifier->pipe ? read(notifier->fd, bytes, sizeof(bytes))
+				   : recv(notifier->fd, bytes, sizeof(bytes),
+					  MSG_DONTWAIT);
 	return n > 0 || (n < 0 && (errno == EAGAIN || errno == EINTR));
 }

@@ -223,7 +223,7 @@ int vhi_queue_watch_kick(struct vh_queue *queue, int fd)
 	 * Every write to an eventfd is an edge, whether or not the value was
 	 * read, which saves a system call for each kick.
 	 */
-	if (!kick.pipe)
+	if (!vhi_notifier_is_stream(&kick))
 		event.events |= EPOLLET;
 	if (fd >= 0 &&
 	    epoll_ctl(queue->worker->epoll, EPOLL_CTL_ADD, fd, &event) < 0)

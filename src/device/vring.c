@@ -347,7 +347,8 @@ static int take_copy(struct vh_backend *b, struct vh_queue *queue, int fd,
 		return 0;
 	if (*ret_copy == -EINVAL)
 		return FAIL(b, queue->index, VH_FAULT_MSG_FDS, -EINVAL,
-			    "the descriptor is neither an eventfd nor a pipe");
+			    "the descriptor is no eventfd, pipe or stream "
+			    "socket");
 	return FAIL(b, queue->index, VH_FAULT_SYSTEM, *ret_copy,
 		    "the descriptor can't be duplicated: error %d", -*ret_copy);
 }

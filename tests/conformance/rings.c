@@ -4,6 +4,7 @@
 
 #include <fcntl.h>
 #include <sys/eventfd.h>
+#include <sys/socket.h>
 
 #define MOMENT_MS 30 /* in which nothing must happen */
 
@@ -310,6 +311,53 @@ static void test_conformance_ring_is_kicked_through_a_pipe(void **state)
 	close(fds[0]);
 }
 
+/* User-Mode Linux takes calls from a socket, and never more than it reads. */
+static void test_conformance_ring_calls_through_a_socket(void **state)
+{
+	struct fixture *f = *state;
+	struct session_queue *queue = &f->session.queues[0];
+	unsigned int i;
+	int fds[2];
+
+	open_echo(f, 1);
+	must(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds));
+	must(fe_set_vring_fd(&f->session.fe, FE_SET_VRING_CALL, 0, fds[1]));
+	close(fds[1]);
+	close(queue->call);
+	queue->call = -1; /* polls */
+	for (i = 0; i < 2000; i++)
+		must_echo(f, 0, 100);
+	must(fe_wait_readable(fds[0], FE_TIMEOUT_MS));
+	/* Nobody is at the other end any more. */
+	close(fds[0]);
+	for (i = 0; i < 100; i++)
+		must_echo(f, 0, 100);
+	must_live(f);
+}
+
+/* A socket that has ended makes nobody spin, and can be replaced. */
+static void test_conformance_ring_is_kicked_through_a_socket(void **state)
+{
+	struct fixture *f = *state;
+	struct session_queue *queue = &f->session.queues[0];
+	unsigned int i;
+	int fds[2];
+
+	open_echo(f, 1);
+	must(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds));
+	must(fe_set_vring_fd(&f->session.fe, FE_SET_VRING_KICK, 0, fds[0]));
+	close(fds[0]);
+	close(queue->kick);
+	queue->kick = fds[1];
+	for (i = 0; i < 100; i++)
+		must_echo(f, 0, 100);
+	swap_event(&queue->kick);
+	must(
+	    fe_set_vring_fd(&f->session.fe, FE_SET_VRING_KICK, 0, queue->kick));
+	must_echo(f, 0, 100);
+	must_live(f);
+}
+
 /* Neither can be what it says: the ring must go on nevertheless. */
 static void test_conformance_ring_survives_kicks_for_nothing(void **state)
 {
@@ -460,6 +508,8 @@ int main(void)
 	    fixture_test(test_conformance_ring_call_arrives_after_the_work),
 	    fixture_test(test_conformance_ring_is_polled),
 	    fixture_test(test_conformance_ring_is_kicked_through_a_pipe),
+	    fixture_test(test_conformance_ring_is_kicked_through_a_socket),
+	    fixture_test(test_conformance_ring_calls_through_a_socket),
 	    fixture_test(test_conformance_ring_survives_kicks_for_nothing),
 	    fixture_test(test_conformance_ring_settings_while_it_runs),
 	    fixture_test(test_conformance_ring_features_while_it_runs),

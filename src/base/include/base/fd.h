@@ -25,17 +25,24 @@ int vhi_eventfd(void);
 
 /*
  * A descriptor that a peer gave to notify it by: an eventfd, as the protocol
- * wants, or a pipe where the peer has no eventfd.
+ * wants, or a pipe or stream socket where the peer has no eventfd.
  */
 struct vhi_notifier {
 	int fd; /* -1: none */
 	bool pipe;
+	bool socket;
 	bool waits; /* an eventfd whose writes may block */
 };
 
+/* One that keeps what is written to it until it is read. */
+static inline bool vhi_notifier_is_stream(const struct vhi_notifier *notifier)
+{
+	return notifier->pipe || notifier->socket;
+}
+
 /*
- * A copy of our own of a descriptor that a peer gave. -EINVAL: it is neither
- * an eventfd nor a pipe.
+ * A copy of our own of a descriptor that a peer gave. -EINVAL: it is none of
+ * the three kinds.
  */
 int vhi_notifier_copy(int fd);
 
@@ -53,7 +60,7 @@ void vhi_notifier_signal(const struct vhi_notifier *notifier);
 void vhi_notifier_relieve(int fd);
 
 /*
- * Takes some of what a peer wrote to a pipe, so that it doesn't fill up. An
+ * Takes some of what a peer wrote to a stream, so that it doesn't fill up. An
  * eventfd is left alone: it can't. False: nothing more can ever come.
  */
 bool vhi_notifier_drain(const struct vhi_notifier *notifier);
