@@ -68,7 +68,7 @@ struct vh_queue {
 	unsigned int unpublished; /* how many */
 	uint64_t dry_since;	  /* ns; 0: the last look found chains */
 	uint64_t asleep_since;	  /* ns; 0: awake */
-	uint32_t linger;	  /* ns to look on before sleeping */
+	bool lingers;		  /* looks on before sleeping */
 	bool stopping;		  /* takes no more chains */
 	bool reported;		  /* that it is broken */
 	bool watched;		  /* kick is in the worker's epoll set */

@@ -17,12 +17,11 @@
 
 /*
  * A driver that answers faster than a sleep and a wake-up take is waited for
- * awake: at first for a moment, longer while that pays, not at all once it
- * doesn't.
+ * awake, until that doesn't pay once. It has to wake up itself before it can
+ * answer, and a sleep of ours seems longer by our own waking up.
  */
-#define LINGER_FIRST_NS 2000
-#define LINGER_MOST_NS	10000
-#define SHORT_SLEEP_NS	50000
+#define LINGER_NS      50000
+#define SHORT_SLEEP_NS 100000
 
 static uint64_t now_ns(void)
 {
@@ -73,7 +72,7 @@ void vhi_queue_kicked(struct vh_queue *queue)
 	vh_virtqueue_disable_kick(queue->ring);
 	if (queue->asleep_since &&
 	    now_ns() - queue->asleep_since < SHORT_SLEEP_NS)
-		queue->linger = LINGER_FIRST_NS;
+		queue->lingers = true;
 	queue->asleep_since = 0;
 	vhi_queue_activate(queue);
 }
@@ -97,24 +96,12 @@ void vhi_queue_check(struct vh_queue *queue)
 /* True while it pays to look on without asking for a kick. */
 static bool lingers(struct vh_queue *queue, uint64_t now)
 {
-	if (!queue->linger)
+	if (!queue->lingers)
 		return false;
 	if (!queue->dry_since)
 		queue->dry_since = now;
-	if (now - queue->dry_since < queue->linger)
-		return true;
-	queue->linger = 0;
-	return false;
-}
-
-static void found_chains(struct vh_queue *queue)
-{
-	if (!queue->dry_since)
-		return;
-	queue->dry_since = 0;
-	queue->linger *= 2;
-	if (queue->linger > LINGER_MOST_NS)
-		queue->linger = LINGER_MOST_NS;
+	queue->lingers = now - queue->dry_since < LINGER_NS;
+	return queue->lingers;
 }
 
 /* The ring ran dry: true if it must be looked at again at once. */
@@ -144,7 +131,7 @@ void vhi_queue_run(struct vh_queue *queue)
 	}
 	n = vh_virtqueue_pop(queue->ring, chains, VH_VIRTQUEUE_BURST);
 	if (n > 0) {
-		found_chains(queue);
+		queue->dry_since = 0;
 		count(&queue->counters.requests, (uint64_t)n);
 		count(&queue->counters.bursts, 1);
 		device->ops.process(device->user, queue, chains,
