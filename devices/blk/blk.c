@@ -44,8 +44,16 @@ static void flush(void *user, struct vh_worker *worker)
 	struct blk_worker *own = vh_worker_user(worker);
 
 	(void)user;
-	if (own && own->storage->flush)
+	if (!own)
+		return;
+	if (own->waiting)
+		blk_worker_go_on(own);
+	if (own->storage->flush)
 		own->storage->flush(own);
+	own->moved = 0;
+	/* If there is no room, what is under way will wake us. */
+	if (own->waiting && blk_worker_has_room(own))
+		vh_worker_again(worker);
 }
 
 static int queue_start(void *user, struct vh_queue *queue)

@@ -21,12 +21,29 @@
 
 #define BLK_BOUNCE_SIZE	       65536u
 
+/*
+ * A transfer is done in steps of this size: a driver may ask for gigabytes
+ * at a time, and a worker shall be busy with one thing for a millisecond at
+ * most. No smaller, since most of what a Linux guest asks for in one request
+ * fits.
+ */
+#define BLK_STEP	(1u << 20)
+#define BLK_STEP_PIECES 1024u /* the kernel's limit, UIO_MAXIOV */
+/* What a worker starts before others' kicks and tasks are looked at. */
+#define BLK_STEPS_AT_ONCE (UINT64_C(4) * BLK_STEP)
+/*
+ * What is under way in the kernel, where it can't be stopped any more.
+ * Enough to keep fast storage busy.
+ */
+#define BLK_STEPS_UNDER_WAY (UINT64_C(32) * BLK_STEP)
+
+struct blk_queue;
 struct blk_request;
 struct blk_worker;
 
 /*
- * A way to the storage. A request that was submitted is ended with
- * blk_request_done(), now or later, on the same thread.
+ * A way to the storage. It does one step of a request that is submitted and
+ * says so with blk_request_stepped(), now or later, on the same thread.
  */
 struct blk_storage {
 	const char *name;
@@ -70,6 +87,11 @@ struct blk_worker {
 	struct vh_worker *worker;
 	void *bounce; /* BLK_BOUNCE_SIZE bytes, with direct */
 	void *engine; /* the storage's own */
+	/* steps.c: queues with requests that wait for their next step */
+	struct blk_queue *waiting;
+	struct blk_queue *last_waiting;
+	uint64_t moved;	    /* bytes that were started since the last flush */
+	uint64_t under_way; /* bytes that the kernel has got */
 } __attribute__((aligned(128)));
 
 struct blk {

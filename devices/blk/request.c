@@ -42,7 +42,7 @@ static inline struct blk_request *take_request(struct blk_queue *queue)
 
 	if (UNLIKELY(!request))
 		return queue->fresh++;
-	queue->free = request->next_free;
+	queue->free = request->next;
 	return request;
 }
 
@@ -56,7 +56,7 @@ static inline void answer(struct blk_request *request, uint8_t status,
 	if (UNLIKELY(status != BLK_S_OK))
 		blk_count(&queue->worker->counters.errors, 1);
 	__atomic_store_n(request->status, status, __ATOMIC_RELAXED);
-	request->next_free = queue->free;
+	request->next = queue->free;
 	queue->free = request;
 	vh_queue_complete(queue->queue, chain, written + 1);
 }
@@ -224,13 +224,6 @@ static inline bool write_through(const struct blk_request *request)
 				    memory_order_relaxed);
 }
 
-static inline void submit(struct blk_request *request)
-{
-	struct blk_worker *worker = request->queue->worker;
-
-	worker->storage->submit(worker, request);
-}
-
 static inline void start_transfer(struct blk_request *request, uint8_t op,
 				  uint64_t sector)
 {
@@ -245,7 +238,7 @@ static inline void start_transfer(struct blk_request *request, uint8_t op,
 			 read ? chain->writable_size : chain->readable_size))
 		return;
 	if (LIKELY(request->total))
-		submit(request);
+		blk_request_submit(request);
 	else
 		blk_request_done(request, 0);
 }
@@ -257,7 +250,7 @@ static void start_flush(struct blk_request *request)
 	request->offset = 0;
 	request->total = 0;
 	request->left = 0;
-	submit(request);
+	blk_request_submit(request);
 }
 
 static void start_get_id(struct blk_request *request)
@@ -340,7 +333,7 @@ static void start_segment(struct blk_request *request, bool discard)
 			 (uint64_t)sectors * BLK_SECTOR))
 		return;
 	if (request->total)
-		submit(request);
+		blk_request_submit(request);
 	else
 		blk_request_done(request, 0);
 }

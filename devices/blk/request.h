@@ -15,10 +15,8 @@ enum blk_op {
 };
 
 struct blk_request {
-	union {
-		struct blk_request *next_free;
-		struct vh_chain *chain;
-	};
+	struct blk_request *next; /* that is free, or waits */
+	struct vh_chain *chain;
 	struct blk_queue *queue;
 	uint8_t *status; /* in guest memory */
 	/* What is still to be done; the pieces are the chain's own. */
@@ -26,6 +24,13 @@ struct blk_request {
 	uint64_t offset; /* bytes */
 	uint32_t left;
 	uint32_t total;
+	/*
+	 * The step that is being done: so many bytes in so many pieces. The
+	 * last one of these is shorter than it was by so many bytes.
+	 */
+	uint32_t step;
+	uint32_t hidden;
+	uint16_t step_count;
 	uint16_t count;
 	uint8_t op;
 	bool durable; /* on stable storage before it ends */
@@ -41,6 +46,11 @@ struct blk_queue {
 	struct blk_request *free;
 	struct blk_request *fresh; /* from here on none was used yet */
 	struct blk_request *pool;
+	/* steps.c */
+	struct blk_request *waiting;
+	struct blk_request *last_waiting;
+	struct blk_queue *next; /* that waits */
+	bool listed;		/* among those that wait */
 };
 
 /* -ENOMEM. */
@@ -55,15 +65,18 @@ void blk_queue_close(struct blk_queue *queue);
  */
 void blk_request_start(struct blk_queue *queue, struct vh_chain *chain);
 
-/* Answers a request that a storage did: error is 0 or a negative errno. */
+/* Answers a request: error is 0 or a negative errno. */
 void blk_request_done(struct blk_request *request, int error);
 
-/* size bytes of the data are done. */
+/* size bytes of a transfer are done; the step's pieces are whole again. */
 void blk_request_advance(struct blk_request *request, size_t size);
 
+/* Goes on with those that wait, each queue in its turn. */
+void blk_worker_go_on(struct blk_worker *worker);
+
 /*
- * Does all that is left of a request with system calls, and waits. Returns 0
- * or a negative errno; blk_request_done() is up to the caller.
+ * Does a step of a request with system calls, and waits. Returns 0 or a
+ * negative errno; blk_request_stepped() is up to the caller.
  */
 int blk_request_run(struct blk_worker *worker, struct blk_request *request);
 
@@ -76,5 +89,55 @@ bool blk_cannot(int error);
 
 /* The mode of fallocate() for an operation. */
 int blk_fallocate_mode(enum blk_op op);
+
+/*
+ * What follows is on the way of each request (steps.c has the rest).
+ */
+
+/* Makes a step of the front of a request that is too large for one. */
+void blk_request_cut(struct blk_request *request) __attribute__((cold));
+
+/* Puts it at the end of its queue's list. */
+void blk_request_wait(struct blk_request *request) __attribute__((cold));
+
+/* True if a step may begin now. */
+static inline bool blk_worker_has_room(const struct blk_worker *worker)
+{
+	return worker->moved < BLK_STEPS_AT_ONCE &&
+	       worker->under_way < BLK_STEPS_UNDER_WAY;
+}
+
+static inline void blk_request_step(struct blk_worker *worker,
+				    struct blk_request *request)
+{
+	request->step = request->left;
+	request->step_count = request->count;
+	request->hidden = 0;
+	if (request->left > BLK_STEP || request->count > BLK_STEP_PIECES)
+		blk_request_cut(request);
+	worker->moved += request->step;
+	worker->storage->submit(worker, request);
+}
+
+/* Has the storage do a request, now or when its turn comes. */
+static inline void blk_request_submit(struct blk_request *request)
+{
+	struct blk_worker *worker = request->queue->worker;
+
+	/* What transfers nothing needn't wait. */
+	if ((!worker->waiting && blk_worker_has_room(worker)) || !request->left)
+		blk_request_step(worker, request);
+	else
+		blk_request_wait(request);
+}
+
+/* A storage did a step of a request; error is 0 or a negative errno. */
+static inline void blk_request_stepped(struct blk_request *request, int error)
+{
+	if (!error && request->left)
+		blk_request_wait(request);
+	else
+		blk_request_done(request, error);
+}
 
 #endif

@@ -7,24 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define MAX_PIECES 1024 /* of one system call */
-#define ZERO_PAGE  4096u
-
-void blk_request_advance(struct blk_request *request, size_t size)
-{
-	request->left -= (uint32_t)size;
-	request->offset += size;
-	while (size && size >= request->pieces->iov_len) {
-		size -= request->pieces->iov_len;
-		request->pieces++;
-		request->count--;
-	}
-	if (size) {
-		request->pieces->iov_base =
-		    (char *)request->pieces->iov_base + size;
-		request->pieces->iov_len -= size;
-	}
-}
+#define ZERO_PAGE 4096u
 
 bool blk_request_misaligned(const struct blk_file *file,
 			    const struct blk_request *request)
@@ -34,7 +17,7 @@ bool blk_request_misaligned(const struct blk_file *file,
 
 	if (!file->direct || request->op > BLK_OP_WRITE)
 		return false;
-	for (uint16_t i = 0; i < request->count; i++) {
+	for (uint16_t i = 0; i < request->step_count; i++) {
 		bits |= (uintptr_t)request->pieces[i].iov_base;
 		lengths |= request->pieces[i].iov_len;
 	}
@@ -56,7 +39,7 @@ int blk_fallocate_mode(enum blk_op op)
 static ssize_t transfer_some(int fd, const struct blk_request *request)
 {
 	const struct iovec *pieces = request->pieces;
-	int count = request->count < MAX_PIECES ? request->count : MAX_PIECES;
+	int count = request->step_count;
 	off_t offset = (off_t)request->offset;
 
 	if (request->op == BLK_OP_READ)
@@ -72,17 +55,16 @@ static ssize_t transfer_some(int fd, const struct blk_request *request)
 
 static int transfer(int fd, struct blk_request *request)
 {
-	while (request->left) {
-		ssize_t n = transfer_some(fd, request);
+	ssize_t n;
 
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		if (n == 0)
-			return -EIO;
-		blk_request_advance(request, (size_t)n);
-	}
+	do
+		n = transfer_some(fd, request);
+	while (n < 0 && errno == EINTR);
+	if (n < 0)
+		return -errno;
+	if (n == 0)
+		return -EIO;
+	blk_request_advance(request, (size_t)n);
 	return 0;
 }
 
@@ -130,14 +112,16 @@ static int bounce_all(int fd, char *bounce, size_t size, off_t offset,
 static int transfer_bounced(const struct blk_worker *worker,
 			    struct blk_request *request)
 {
+	uint32_t end = request->left - request->step;
 	int fd = worker->blk->file.fd;
 
-	while (request->left) {
-		size_t size = request->left < BLK_BOUNCE_SIZE ? request->left
-							      : BLK_BOUNCE_SIZE;
+	while (request->left > end) {
+		size_t size = request->left - end;
 		off_t offset = (off_t)request->offset;
 		int r;
 
+		if (size > BLK_BOUNCE_SIZE)
+			size = BLK_BOUNCE_SIZE;
 		if (request->op == BLK_OP_WRITE)
 			bounce_copy(request, worker->bounce, size, true);
 		r = bounce_all(fd, worker->bounce, size, offset, request);
@@ -149,32 +133,28 @@ static int transfer_bounced(const struct blk_worker *worker,
 	return 0;
 }
 
-/* Where nothing better is there. The range is bounded by config space. */
-static int write_zeroes(int fd, uint64_t offset, uint32_t left)
+/* A step, where nothing better is there. */
+static int write_zeroes(int fd, struct blk_request *request)
 {
 	static const char zeroes[ZERO_PAGE] __attribute__((aligned(ZERO_PAGE)));
-	struct iovec pieces[256];
-	const uint32_t most = sizeof(pieces) / sizeof(pieces[0]);
+	struct iovec pieces[BLK_STEP / ZERO_PAGE];
+	uint32_t count = request->step / ZERO_PAGE;
+	off_t offset = (off_t)request->offset;
+	ssize_t n;
 
-	for (uint32_t i = 0; i < most; i++)
+	for (uint32_t i = 0; i < count; i++)
 		pieces[i] =
 		    (struct iovec){(void *)(uintptr_t)zeroes, ZERO_PAGE};
-	while (left) {
-		uint32_t count =
-		    left / ZERO_PAGE < most ? left / ZERO_PAGE : most;
-		ssize_t n = count
-				? pwritev(fd, pieces, (int)count, (off_t)offset)
-				: pwrite(fd, zeroes, left, (off_t)offset);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		if (n == 0)
-			return -EIO;
-		offset += (uint64_t)n;
-		left -= (uint32_t)n;
-	}
+	do
+		n = count ? pwritev(fd, pieces, (int)count, offset)
+			  : pwrite(fd, zeroes, request->step, offset);
+	while (n < 0 && errno == EINTR);
+	if (n < 0)
+		return -errno;
+	if (n == 0)
+		return -EIO;
+	request->offset += (uint64_t)n;
+	request->left -= (uint32_t)n;
 	return 0;
 }
 
@@ -189,20 +169,20 @@ static int allocate(int fd, const struct blk_request *request, enum blk_op op)
 	return r < 0 ? -errno : 0;
 }
 
-static int discard_or_zero(int fd, const struct blk_request *request)
+static int discard_or_zero(int fd, struct blk_request *request)
 {
 	int r = allocate(fd, request, request->op);
 
-	if (!blk_cannot(r))
-		return r;
 	/* A discard is a hint. */
-	if (request->op == BLK_OP_DISCARD)
-		return 0;
-	if (request->op == BLK_OP_UNMAP)
+	if (blk_cannot(r) && request->op == BLK_OP_DISCARD)
+		r = 0;
+	if (blk_cannot(r) && request->op == BLK_OP_UNMAP)
 		r = allocate(fd, request, BLK_OP_ZERO);
-	if (!blk_cannot(r))
-		return r;
-	return write_zeroes(fd, request->offset, request->left);
+	if (blk_cannot(r))
+		return write_zeroes(fd, request);
+	if (r == 0)
+		request->left = 0;
+	return r;
 }
 
 int blk_request_run(struct blk_worker *worker, struct blk_request *request)
@@ -220,7 +200,8 @@ int blk_request_run(struct blk_worker *worker, struct blk_request *request)
 		return fdatasync(file->fd) < 0 ? -errno : 0;
 	default:
 		r = discard_or_zero(file->fd, request);
-		if (r == 0 && request->durable && fdatasync(file->fd) < 0)
+		if (r == 0 && !request->left && request->durable &&
+		    fdatasync(file->fd) < 0)
 			r = -errno;
 		return r;
 	}
@@ -228,7 +209,7 @@ int blk_request_run(struct blk_worker *worker, struct blk_request *request)
 
 static void sync_submit(struct blk_worker *worker, struct blk_request *request)
 {
-	blk_request_done(request, blk_request_run(worker, request));
+	blk_request_stepped(request, blk_request_run(worker, request));
 }
 
 const struct blk_storage blk_storage_sync = {

@@ -14,7 +14,6 @@
 
 /* More requests may be in flight: the kernel keeps what doesn't fit. */
 #define RING_ENTRIES 128
-#define MAX_PIECES   1024
 #define MAX_ATTEMPTS 16
 
 struct uring {
@@ -52,11 +51,9 @@ static void prepare_transfer(struct io_uring_sqe *sqe, int fd,
 			     const struct blk_request *request)
 {
 	const struct iovec *pieces = request->pieces;
-	unsigned int count = request->count;
+	unsigned int count = request->step_count;
 	bool read = request->op == BLK_OP_READ;
 
-	if (count > MAX_PIECES)
-		count = MAX_PIECES;
 	/* One piece needs no array that the kernel would have to copy. */
 	if (count == 1 && read)
 		io_uring_prep_read(sqe, fd, pieces->iov_base,
@@ -75,7 +72,7 @@ static void prepare_transfer(struct io_uring_sqe *sqe, int fd,
 
 static void run_now(struct blk_worker *worker, struct blk_request *request)
 {
-	blk_request_done(request, blk_request_run(worker, request));
+	blk_request_stepped(request, blk_request_run(worker, request));
 }
 
 static int hand_over(struct uring *uring)
@@ -99,6 +96,7 @@ static void prepare(struct blk_worker *worker, struct blk_request *request)
 		run_now(worker, request);
 		return;
 	}
+	worker->under_way += request->step;
 	switch (request->op) {
 	case BLK_OP_READ:
 	case BLK_OP_WRITE:
@@ -127,17 +125,13 @@ static void uring_submit(struct blk_worker *worker, struct blk_request *request)
 		prepare(worker, request);
 }
 
-static void transferred(struct blk_worker *worker, struct blk_request *request,
-			int result)
+static void transferred(struct blk_request *request, int result)
 {
 	if (result > 0)
 		blk_request_advance(request, (size_t)result);
-	if (result <= 0 || request->left == 0)
-		blk_request_done(request, result < 0	? result
-					  : result == 0 ? -EIO
-							: 0);
-	else
-		prepare(worker, request);
+	blk_request_stepped(request, result < 0	   ? result
+				     : result == 0 ? -EIO
+						   : 0);
 }
 
 static void allocated(struct blk_worker *worker, struct blk_request *request,
@@ -145,24 +139,29 @@ static void allocated(struct blk_worker *worker, struct blk_request *request,
 {
 	if (blk_cannot(result)) {
 		run_now(worker, request);
-	} else if (result == 0 && request->durable) {
+		return;
+	}
+	if (result == 0)
+		request->left = 0;
+	if (result == 0 && request->durable) {
 		request->op = BLK_OP_FLUSH;
 		prepare(worker, request);
 	} else {
-		blk_request_done(request, result);
+		blk_request_stepped(request, result);
 	}
 }
 
 static void completed(struct blk_worker *worker, struct blk_request *request,
 		      int result)
 {
+	worker->under_way -= request->step;
 	/* It would have had to wait, and wasn't allowed to. */
 	if (result == -EAGAIN || result == -EINTR)
 		run_now(worker, request);
 	else if (request->op <= BLK_OP_WRITE)
-		transferred(worker, request, result);
+		transferred(request, result);
 	else if (request->op == BLK_OP_FLUSH)
-		blk_request_done(request, result);
+		blk_request_stepped(request, result);
 	else
 		allocated(worker, request, result);
 }
@@ -201,8 +200,10 @@ static void take_back(struct blk_worker *worker)
 
 		io_uring_prep_nop(sqe);
 		io_uring_sqe_set_data(sqe, NULL);
-		if (request)
-			run_now(worker, request);
+		if (!request)
+			continue;
+		worker->under_way -= request->step;
+		run_now(worker, request);
 	}
 }
 
@@ -224,13 +225,10 @@ static void uring_flush(struct blk_worker *worker)
 	}
 }
 
-/* The ring's descriptor is readable. */
+/* The ring's descriptor is readable. What is prepared, flush hands over. */
 static void ready(void *user)
 {
-	struct blk_worker *worker = user;
-
-	reap(worker);
-	uring_flush(worker);
+	reap(user);
 }
 
 static int uring_start(struct blk_worker *worker)

@@ -108,8 +108,9 @@ vh_backend_set_events(struct vh_backend *backend,
 VH_API VH_MUST_CHECK int vh_backend_set_owner(struct vh_backend *backend);
 
 /*
- * The front-end is gone: stops every ring when its requests are done, lets
- * go of memory, rings and descriptors and puts everything back to how a new
+ * The front-end is gone: stops every ring when its requests are done, or
+ * answered with an error if that takes them more than a second; lets go of
+ * memory, rings and descriptors and puts everything back to how a new
  * front-end expects it. It does all of that even if it returns an error.
  */
 VH_API VH_MUST_CHECK int vh_backend_release(struct vh_backend *backend);

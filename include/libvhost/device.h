@@ -194,6 +194,16 @@ VH_API void vh_queue_warn(struct vh_queue *queue, uint32_t code,
 			  const char *section, const char *format, ...)
     VH_PRINTF(4, 5);
 
+/*
+ * Worker thread only: true once nobody waits for this queue's requests any
+ * more. The front-end has left, or the back-end is being freed, and those in
+ * flight had a second to be done, since the driver may come back and look. A
+ * device that has more to do answers it with an error then, because the next
+ * front-end waits. It is false while a ring only stops or resets: whoever
+ * asked for that wants everything done.
+ */
+VH_API VH_MUST_CHECK bool vh_queue_abandoned(const struct vh_queue *queue);
+
 /* The number of a queue, from 0. Any thread. */
 VH_API uint32_t vh_queue_index(const struct vh_queue *queue);
 
@@ -208,6 +218,13 @@ VH_API void *vh_queue_user(const struct vh_queue *queue);
 
 /* Worker thread only: sets the device's own pointer for a queue. */
 VH_API void vh_queue_set_user(struct vh_queue *queue, void *user);
+
+/*
+ * Worker thread only: has flush called again soon, even if nothing else
+ * happens, after kicks and tasks got their turn. For a device that does long
+ * work in steps.
+ */
+VH_API void vh_worker_again(struct vh_worker *worker);
 
 /* Worker thread only: the device's own pointer for a worker; NULL at first. */
 VH_API void *vh_worker_user(const struct vh_worker *worker);

@@ -6,6 +6,12 @@
 #include <base/fault.h>
 #include <errno.h>
 
+/*
+ * What requests in flight may still take when their front-end is gone. Those
+ * of a decent guest are done by then, and nobody has to wait for others.
+ */
+#define GRACE_NS 1000000000
+
 static uint64_t offered(const struct vh_device *device)
 {
 	return device->opts.features | VIRTIO_F_VERSION_1 |
@@ -182,9 +188,12 @@ static int reset_device(struct vh_backend *b)
 int vhi_device_release(struct vh_backend *b)
 {
 	struct vh_device *device = vhi_device_of(b);
-	int r = reset(device);
 	int dropped;
+	int r;
 
+	__atomic_store_n(&device->grace_ends, vhi_now_ns() + GRACE_NS,
+			 __ATOMIC_RELAXED);
+	r = reset(device);
 	for (uint32_t i = 0; i < device->opts.num_queues; i++) {
 		int gone = vhi_vring_set_call(b, i, -1);
 
@@ -194,6 +203,7 @@ int vhi_device_release(struct vh_backend *b)
 	}
 	for (uint32_t i = 0; i < device->num_workers; i++)
 		vhi_worker_stop(&device->workers[i]);
+	__atomic_store_n(&device->grace_ends, 0, __ATOMIC_RELAXED);
 	vhi_device_drop_inflight(device);
 	dropped = vhi_device_drop_memory(device);
 	return r < 0 ? r : dropped;

@@ -98,6 +98,7 @@ struct vh_worker {
 
 	/* W */
 	bool begun; /* worker_start was called */
+	bool again; /* the device has more to do */
 	void *user;
 	struct vhi_task *waiting;
 	unsigned int active_count;
@@ -136,6 +137,7 @@ struct vh_device {
 	/* any thread, atomic */
 	uint32_t broken;      /* number of queues that are */
 	bool memory_vanished; /* all queues break */
+	uint64_t grace_ends;  /* ns; 0: a front-end wants its requests done */
 
 	uint32_t num_workers;
 	struct vh_worker *workers;
@@ -174,6 +176,7 @@ void vhi_worker_guard(struct vh_worker *worker);
 void vhi_worker_unguard(struct vh_worker *worker);
 
 /* queue.c: the worker's side. */
+uint64_t vhi_now_ns(void);
 void vhi_queue_activate(struct vh_queue *queue);
 void vhi_queue_run(struct vh_queue *queue);
 void vhi_queue_publish(struct vh_queue *queue);

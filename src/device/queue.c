@@ -23,7 +23,7 @@
 #define LINGER_NS      50000
 #define SHORT_SLEEP_NS 100000
 
-static uint64_t now_ns(void)
+uint64_t vhi_now_ns(void)
 {
 	struct timespec now;
 
@@ -71,7 +71,7 @@ void vhi_queue_kicked(struct vh_queue *queue)
 		return;
 	vh_virtqueue_disable_kick(queue->ring);
 	if (queue->asleep_since &&
-	    now_ns() - queue->asleep_since < SHORT_SLEEP_NS)
+	    vhi_now_ns() - queue->asleep_since < SHORT_SLEEP_NS)
 		queue->lingers = true;
 	queue->asleep_since = 0;
 	vhi_queue_activate(queue);
@@ -111,7 +111,7 @@ static bool stays_awake(struct vh_queue *queue)
 
 	if (queue->kick.fd < 0)
 		return true;
-	now = now_ns();
+	now = vhi_now_ns();
 	if (lingers(queue, now) || vh_virtqueue_enable_kick(queue->ring) == 1)
 		return true;
 	queue->dry_since = 0;
@@ -256,6 +256,14 @@ void vh_queue_warn(struct vh_queue *queue, uint32_t code, const char *section,
 	va_end(args);
 	fault.queue = queue->index;
 	vhi_log_fault(&queue->device->log, VH_LOG_WARN, "request", &fault);
+}
+
+bool vh_queue_abandoned(const struct vh_queue *queue)
+{
+	uint64_t end =
+	    __atomic_load_n(&queue->device->grace_ends, __ATOMIC_RELAXED);
+
+	return end && vhi_now_ns() >= end;
 }
 
 uint32_t vh_queue_index(const struct vh_queue *queue)

@@ -167,7 +167,9 @@ static void run_active(struct vh_worker *worker)
 
 void vhi_worker_round(struct vh_worker *worker, int timeout_ms)
 {
-	wait_events(worker, worker->active_count ? 0 : timeout_ms);
+	wait_events(worker,
+		    worker->active_count || worker->again ? 0 : timeout_ms);
+	worker->again = false;
 	if (worker->watch_fired) {
 		worker->watch_fired = false;
 		worker->watch_ready(worker->watch_user);
@@ -189,7 +191,7 @@ void vhi_worker_round(struct vh_worker *worker, int timeout_ms)
  */
 void vhi_worker_stay_ready(struct vh_worker *worker)
 {
-	if (!worker->threaded && worker->active_count)
+	if (!worker->threaded && (worker->active_count || worker->again))
 		vhi_eventfd_signal(worker->wake);
 }
 
@@ -276,6 +278,11 @@ void vh_worker_unwatch(struct vh_worker *worker)
 	epoll_ctl(worker->epoll, EPOLL_CTL_DEL, worker->watch_fd, NULL);
 	worker->watch_fd = -1;
 	worker->watch_fired = false;
+}
+
+void vh_worker_again(struct vh_worker *worker)
+{
+	worker->again = true;
 }
 
 void *vh_worker_user(const struct vh_worker *worker)

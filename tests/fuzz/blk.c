@@ -79,6 +79,12 @@ void vh_queue_warn(struct vh_queue *queue, uint32_t code, const char *section,
 	check(code && section && *format, "a warning without words");
 }
 
+bool vh_queue_abandoned(const struct vh_queue *queue)
+{
+	(void)queue;
+	return false;
+}
+
 static uint8_t next_byte(struct input *input)
 {
 	if (input->size == 0)
@@ -331,6 +337,9 @@ static void run_request(struct blk_queue *queue, struct input *input)
 	outcome = predict(queue->worker->blk, &r);
 	seen.completed = 0;
 	blk_request_start(queue, &chain);
+	for (queue->worker->moved = 0; queue->worker->waiting;
+	     queue->worker->moved = 0)
+		blk_worker_go_on(queue->worker);
 	join(readable, counts[0], r.readable);
 	join(writable, counts[1], r.writable);
 	compare(queue->worker->blk, &r, &outcome);
