@@ -176,6 +176,7 @@ static const struct vh_device_ops blk_ops = {
     .set_features = blk_config_set_features,
     .reset = blk_config_reset,
     .destroy = destroy,
+    .release = blk_config_release,
 };
 
 static int choose_file_storage(struct blk *blk, uint32_t engine,

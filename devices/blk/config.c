@@ -141,3 +141,18 @@ void blk_config_reset(void *user)
 	blk->writeback = 1;
 	choose_mode(blk);
 }
+
+/*
+ * A front-end that comes back doesn't say again which mode its driver chose,
+ * and the driver relies on it. Another guest may find the mode of the one
+ * before: "the cache mode after reset can be either", says virtio, and a
+ * driver that knows of modes reads it, while for one that doesn't the mode
+ * follows from its features.
+ */
+void blk_config_release(void *user)
+{
+	struct blk *blk = user;
+
+	blk->acked = 0;
+	choose_mode(blk);
+}

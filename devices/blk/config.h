@@ -18,5 +18,6 @@ int blk_config_set(void *user, uint32_t offset, const void *buffer,
 		   uint32_t size, uint32_t by);
 int blk_config_set_features(void *user, uint64_t features);
 void blk_config_reset(void *user);
+void blk_config_release(void *user);
 
 #endif

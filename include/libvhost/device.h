@@ -85,6 +85,14 @@ struct vh_device_ops {
 
 	/* C: the back-end is freed; the last callback. */
 	void (*destroy)(void *user);
+
+	/*
+	 * C: the front-end is gone; all rings are stopped. The features are
+	 * forgotten. What the driver set otherwise stays, since a front-end
+	 * that lost its connection comes back without saying it again. If
+	 * this is NULL, reset is called instead.
+	 */
+	void (*release)(void *user);
 };
 
 struct vh_device_opts {

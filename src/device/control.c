@@ -164,21 +164,21 @@ static int stop_all(struct vh_device *device)
 	return r;
 }
 
-static int reset(struct vh_device *device)
+static int reset(struct vh_device *device, void (*tell)(void *user))
 {
 	int r = stop_all(device);
 
 	device->features = 0;
 	device->status = 0;
-	if (device->ops.reset)
-		device->ops.reset(device->user);
+	if (tell)
+		tell(device->user);
 	return r;
 }
 
 static int reset_device(struct vh_backend *b)
 {
 	struct vh_device *device = vhi_device_of(b);
-	int r = reset(device);
+	int r = reset(device, device->ops.reset);
 
 	vhi_device_forget_inflight(device);
 	return r;
@@ -193,7 +193,8 @@ int vhi_device_release(struct vh_backend *b)
 
 	__atomic_store_n(&device->grace_ends, vhi_now_ns() + GRACE_NS,
 			 __ATOMIC_RELAXED);
-	r = reset(device);
+	r = reset(device, device->ops.release ? device->ops.release
+					      : device->ops.reset);
 	for (uint32_t i = 0; i < device->opts.num_queues; i++) {
 		int gone = vhi_vring_set_call(b, i, -1);
 

@@ -64,6 +64,51 @@ static void test_conformance_config_switches_the_cache(void **state)
 	must_live(f);
 }
 
+static void must_cache(struct fixture *f, uint8_t expected)
+{
+	uint8_t wce;
+
+	must(fe_get_config(&f->session.fe, BLK_CONFIG_WCE, &wce, 1));
+	assert_int_equal(wce, expected);
+}
+
+/* A front-end that comes back doesn't say again what its driver chose. */
+static void test_conformance_config_keeps_the_cache_mode(void **state)
+{
+	struct fixture *f = *state;
+	struct frontend *fe = &f->session.fe;
+	uint8_t through = 0;
+
+	open_blk(f, 1);
+	must_cache(f, 1);
+	must(fe_set_config(fe, BLK_CONFIG_WCE, &through, 1, CONFIG_BY_DRIVER));
+	fe_close(fe);
+	start_session(f);
+	must_cache(f, 0);
+	must_live(f);
+	must(fe_command(fe, FE_RESET_DEVICE));
+	must_cache(f, 1);
+}
+
+/* Virtio: without the flush command it begins as write-through. */
+static void test_conformance_config_without_flush_writes_through(void **state)
+{
+	struct session_opts opts = {.not_features = BLK_F_FLUSH};
+	struct fixture *f = *state;
+	uint8_t back = 1;
+
+	start_blk(f, 1);
+	new_session(f, &opts);
+	start_session(f);
+	must_cache(f, 0);
+	must(fe_set_config(&f->session.fe, BLK_CONFIG_WCE, &back, 1,
+			   CONFIG_BY_DRIVER));
+	must_cache(f, 1);
+	fe_close(&f->session.fe);
+	start_session(f);
+	must_cache(f, 0);
+}
+
 /* How many bytes there are: at least those up to the last known field. */
 static uint32_t config_size(struct fixture *f)
 {
@@ -289,6 +334,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    fixture_test(test_conformance_config_refuses_read_only_fields),
 	    fixture_test(test_conformance_config_switches_the_cache),
+	    fixture_test(test_conformance_config_keeps_the_cache_mode),
+	    fixture_test(test_conformance_config_without_flush_writes_through),
 	    fixture_test(test_conformance_config_ranges),
 	    fixture_test(test_conformance_config_sizes_that_disagree),
 	    fixture_test(test_conformance_status_is_kept),
