@@ -4,6 +4,7 @@
 Each case prints a line in cmocka's form; exit status 1 if one failed.
 """
 import contextlib
+import fcntl
 import json
 import os
 import select
@@ -19,6 +20,7 @@ import traceback
 PROGRAM = os.path.abspath(sys.argv[1])
 PATIENCE = 60  # seconds; nothing here takes that long
 OK, RUNTIME, USAGE = 0, 1, 2
+F_SETPIPE_SZ = 1031
 
 
 def call(*args, **more):
@@ -414,6 +416,27 @@ def test_cli_statistics_for_people(place):
         status, out, err = daemon.end()
         expect(status == OK and out == '', f'{status} {out}')
         expect('null' in err, err)
+
+
+def test_cli_waits_for_no_reader(place):
+    with place.serving('--null=1M', '--verbose') as daemon, \
+            socket.socket(socket.AF_UNIX) as client:
+        stderr = daemon.process.stderr.fileno()
+        fcntl.fcntl(stderr, F_SETPIPE_SZ, 4096)
+        client.settimeout(PATIENCE)
+        client.connect(place.socket)
+        for _ in range(200):
+            expect(get_features(client), 'no features')
+        expect(len(os.read(stderr, 1 << 20)) < 5000, 'more than there is')
+        expect(get_features(client), 'no features')
+        until(lambda: 'were lost' in daemon.line(daemon.process.stderr),
+              'it owns up to the lost lines')
+        for _ in range(200):
+            expect(get_features(client), 'no features')
+        daemon.process.send_signal(signal.SIGUSR1)
+        expect(get_features(client), 'no features')
+        daemon.process.send_signal(signal.SIGTERM)
+        expect(daemon.process.wait(PATIENCE) == OK, 'status')
 
 
 def test_cli_says_which_engine(place):

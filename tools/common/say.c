@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 #include "say.h"
+#include <poll.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -19,7 +21,33 @@ static const char *level_prefix(uint32_t level)
 	}
 }
 
-/* One write() a line, so that the lines of several threads don't mix. */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static unsigned int lost; /* lines, since the last one that was written */
+
+bool say_whole(int fd, const char *text, size_t size)
+{
+	struct pollfd pfd = {.fd = fd, .events = POLLOUT};
+
+	/* A pipe that is writable has room for a page. */
+	return poll(&pfd, 1, 0) == 1 && (pfd.revents & POLLOUT) &&
+	       write(fd, text, size) == (ssize_t)size;
+}
+
+static bool own_up(const char *program)
+{
+	char line[128];
+	int n = snprintf(line, sizeof(line),
+			 "%.40s: warning: %u lines were lost, since nobody "
+			 "read them\n",
+			 program, lost);
+
+	return n > 0 && say_whole(STDERR_FILENO, line, (size_t)n);
+}
+
+/*
+ * One write() a line, so that lines don't mix. If nobody reads them, neither
+ * a worker nor the main thread waits for that.
+ */
 static void write_line(void *user, uint32_t level, const char *text)
 {
 	char line[640];
@@ -31,8 +59,12 @@ static void write_line(void *user, uint32_t level, const char *text)
 	if ((size_t)n > sizeof(line) - 2)
 		n = (int)sizeof(line) - 2;
 	line[n++] = '\n';
-	if (write(STDERR_FILENO, line, (size_t)n) < 0)
-		return;
+	pthread_mutex_lock(&lock);
+	if (lost && own_up(user))
+		lost = 0;
+	if (lost || !say_whole(STDERR_FILENO, line, (size_t)n))
+		lost++;
+	pthread_mutex_unlock(&lock);
 }
 
 struct vh_log say_log(const char *program, uint32_t level)

@@ -12,12 +12,21 @@ enum {
 	EXIT_USAGE = 2,	  /* the command line, or what it names, is wrong */
 };
 
-/* A log hook that writes "program: warning: text"; program is kept. */
+/*
+ * A log hook that writes "program: warning: text"; program is kept. A line
+ * that nobody makes room for is left out and counted.
+ */
 struct vh_log say_log(const char *program, uint32_t level);
 
 /* Writes a line if its level is within the log's. */
 void say(const struct vh_log *log, uint32_t level, const char *format, ...)
     VH_PRINTF(3, 4);
+
+/*
+ * Writes at most 4096 bytes in one go, without waiting for whoever is to read
+ * them. False: there was no room, or there is nobody.
+ */
+bool say_whole(int fd, const char *text, size_t size);
 
 /* As strerror(), but for any thread. */
 const char *error_text(int error);
