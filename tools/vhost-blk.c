@@ -15,7 +15,24 @@ struct program {
 	struct vh_log log;
 	struct vh_backend *disk;
 	struct vh_user_server *server;
+	/* What the disk has to say about itself, until the server stands. */
+	char held[256];
+	uint32_t held_level;
+	bool stands;
 };
+
+/* Before the server stands, there is one thread, and news or an error. */
+static void disk_says(void *user, uint32_t level, const char *text)
+{
+	struct program *program = user;
+
+	if (program->stands) {
+		say(&program->log, level, "%s", text);
+		return;
+	}
+	snprintf(program->held, sizeof(program->held), "%s", text);
+	program->held_level = level;
+}
 
 static void statistics(void *user)
 {
@@ -48,7 +65,11 @@ static int open_disk(struct program *program)
 	struct vh_fault fault = {.text = ""};
 	int r;
 
-	opts->log = program->log;
+	opts->log = (struct vh_log){
+	    .write = disk_says,
+	    .user = program,
+	    .level = program->log.level,
+	};
 	r = vh_blk_new(opts, &fault, &program->disk);
 	if (r == 0)
 		return EXIT_OK;
@@ -74,6 +95,9 @@ static int open_server(struct program *program)
 	/* The server has its own copy. */
 	if (opts->mode == VH_USER_FD && opts->fd > STDERR_FILENO)
 		close(opts->fd);
+	program->stands = true;
+	if (*program->held)
+		say(&program->log, program->held_level, "%s", program->held);
 	return EXIT_OK;
 }
 
