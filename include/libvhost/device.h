@@ -109,7 +109,8 @@ struct vh_device_opts {
 	/*
 	 * Threads, each started with its first ring; 0: the caller's loop,
 	 * for front-ends that aren't out to harm: one that fills its own
-	 * call eventfd, and makes it blocking, holds whoever writes to it.
+	 * call eventfd, and makes it blocking, in the moment between a look
+	 * at it and the write, holds whoever writes to it.
 	 */
 	uint32_t workers;
 	const char *name; /* of the device, for threads and the log */

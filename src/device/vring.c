@@ -385,12 +385,23 @@ int vhi_vring_set_kick(struct vh_backend *b, uint32_t q, int fd)
 }
 
 /* W */
+static void replace_notifier(const struct vh_worker *worker,
+			     struct vhi_notifier *notifier, int fd)
+{
+	vhi_notifier_init(notifier, fd);
+	/*
+	 * Its owner may change the flags whenever it likes, and nobody frees
+	 * the caller's loop: so look each time before something is written.
+	 */
+	notifier->waits |= !worker->threaded;
+}
+
+/* W */
 static int run_swap_call(struct vh_worker *worker, void *arg)
 {
 	const struct swap *swap = arg;
 
-	(void)worker;
-	vhi_notifier_init(&swap->queue->call, swap->fd);
+	replace_notifier(worker, &swap->queue->call, swap->fd);
 	/* Covers what was used before there was anybody to tell. */
 	if (swap->queue->ring)
 		vhi_notifier_signal(&swap->queue->call);
@@ -402,8 +413,7 @@ static int run_swap_err(struct vh_worker *worker, void *arg)
 {
 	const struct swap *swap = arg;
 
-	(void)worker;
-	vhi_notifier_init(&swap->queue->err, swap->fd);
+	replace_notifier(worker, &swap->queue->err, swap->fd);
 	if (swap->queue->reported)
 		vhi_notifier_signal(&swap->queue->err);
 	return 0;

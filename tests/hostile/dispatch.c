@@ -2,6 +2,7 @@
 /* A device and a server in the caller's loop, which only ever polls. */
 #include "fixture.h"
 
+#include <fcntl.h>
 #include <libvhost/device.h>
 #include <poll.h>
 #include <pthread.h>
@@ -152,6 +153,41 @@ static void test_hostile_dispatch_starts_without_a_kick(void **state)
 	must_finish(loop, 3);
 }
 
+/* It fills its call eventfd, and makes it blocking after it was looked at. */
+static void test_hostile_dispatch_waits_for_no_eventfd(void **state)
+{
+	const uint64_t most = UINT64_MAX - 1;
+	struct loop *loop = *state;
+	struct session *session = &loop->session;
+	struct driver_used used;
+	uint64_t value;
+	int call, ret;
+
+	open_session(loop);
+	post(loop, 1);
+	must(session_kick(session, 0));
+	must_finish(loop, 1);
+	call = session->queues[0].call;
+	(void)!read(call, &value, sizeof(value));
+	assert_true(fcntl(call, F_GETFL) & O_NONBLOCK);
+	must(fcntl(call, F_SETFL, fcntl(call, F_GETFL) & ~O_NONBLOCK));
+	assert_int_equal(write(call, &most, sizeof(most)), sizeof(most));
+	assert_false(driver_ring_enable_calls(session->queues[0].ring));
+	post(loop, 1);
+	must(session_kick(session, 0));
+	do
+		ret = fe_sync(&session->fe);
+	while (ret == 0 &&
+	       driver_ring_collect(session->queues[0].ring, &used, 1) == 0);
+	/* the used index comes before the call */
+	if (ret == 0)
+		ret = fe_sync(&session->fe);
+	/* and whoever is held goes on, so that the test ends */
+	assert_int_equal(read(call, &value, sizeof(value)), sizeof(value));
+	assert_int_equal(ret, 0);
+	assert_int_equal(value, most);
+}
+
 int main(void)
 {
 #define TEST(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
@@ -159,6 +195,7 @@ int main(void)
 	    TEST(test_hostile_dispatch_finishes_many),
 	    TEST(test_hostile_dispatch_finishes_one_by_one),
 	    TEST(test_hostile_dispatch_starts_without_a_kick),
+	    TEST(test_hostile_dispatch_waits_for_no_eventfd),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
