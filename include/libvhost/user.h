@@ -86,10 +86,14 @@ VH_API void vh_user_server_free(struct vh_user_server *server);
 VH_API VH_MUST_CHECK int vh_user_server_fd(const struct vh_user_server *server);
 
 /*
- * Does what there is to do, without waiting for the front-end; requests that
- * stop a ring wait until its I/O is done. Returns 0, or, when nobody can
- * come any more (a connected VH_USER_FD was closed), -ENOTCONN. One thread
- * at a time, and not to be mixed with vh_user_server_start().
+ * Does what there is to do, without waiting for the front-end. But messages
+ * that stop a ring or take memory away, and the end of a connection, wait
+ * until the device is done with the requests in flight, and so does all that
+ * runs in the same loop, other devices among it. Servers in threads of their
+ * own, by vh_user_server_start(), don't disturb each other. Returns 0, or,
+ * when nobody can come any more (a connected VH_USER_FD was closed),
+ * -ENOTCONN. One thread at a time, and not to be mixed with
+ * vh_user_server_start().
  */
 VH_API VH_MUST_CHECK int vh_user_server_dispatch(struct vh_user_server *server);
 
