@@ -94,6 +94,56 @@ static void test_conformance_program_ends_under_load(void **state)
 	assert_int_equal(access(f->server.place.socket, F_OK), -1);
 }
 
+/* So much that only who doesn't do it ends in time. */
+static void send_giants(struct fixture *f)
+{
+	enum { PIECES = 124, PIECE = 32 << 20, GIANTS = 1000 };
+	struct guest *guest = &f->session.guest;
+	struct driver_buffer buffers[PIECES + 2];
+	uint64_t header = guest_alloc(guest, 17, 64);
+	uint64_t data = guest_alloc(guest, PIECE, 4096);
+	unsigned int i;
+
+	assert_true(header && data);
+	blk_put_header(&f->session, header, BLK_IN, 0);
+	buffers[0] = (struct driver_buffer){.gpa = header, .length = 16};
+	for (i = 1; i <= PIECES; i++)
+		buffers[i] = (struct driver_buffer){
+		    .gpa = data, .length = PIECE, .write = true};
+	buffers[i] = (struct driver_buffer){
+	    .gpa = header + 16, .length = 1, .write = true};
+	for (i = 0; i < GIANTS; i++)
+		assert_true(session_submit(&f->session, 0, buffers, PIECES + 2,
+					   true) >= 0);
+}
+
+static void test_conformance_program_ends_with_a_hostile_guest(void **state)
+{
+	static const struct session_opts opts = {
+	    .num_queues = 2,
+	    .queue_size = 1024,
+	    .table_entries = 128,
+	    .region_size = 48 << 20,
+	    .regions = 1,
+	};
+	const char *const argv[] = {program,	 "--socket-path=SOCKET",
+				    "--null=1T", "--num-queues=2",
+				    "--quiet",	 NULL};
+	struct fixture *f = *state;
+	uint8_t data[512];
+
+	must(place_make(&f->server.place, NULL, 0));
+	new_session(f, &opts);
+	pid = program_start(&f->server.place, argv);
+	assert_true(pid > 0);
+	start_session(f);
+	make_blks(f, 8192);
+	send_giants(f);
+	must(blk_read(&f->blk[1], 0, data, sizeof(data)));
+	end_program();
+	must(fe_wait_closed(&f->session.fe));
+}
+
 static void test_conformance_program_survives_vanished_memory(void **state)
 {
 	struct fixture *f = *state;
@@ -122,6 +172,7 @@ int main(int argc, char *argv[])
 	const struct CMUnitTest tests[] = {
 	    fixture_test(test_conformance_program_is_killed),
 	    fixture_test(test_conformance_program_ends_under_load),
+	    fixture_test(test_conformance_program_ends_with_a_hostile_guest),
 	    fixture_test(test_conformance_program_survives_vanished_memory),
 	};
 

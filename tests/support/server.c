@@ -54,15 +54,20 @@ int server_start_blk(struct server *server, const struct server_opts *opts)
 	ret = place_make(&server->place, NULL, opts->null ? 0 : size);
 	if (ret < 0)
 		return ret;
-	blk.path = opts->null ? NULL : server->place.disk;
+	blk.path = opts->null	? NULL
+		   : opts->path ? opts->path
+				: server->place.disk;
 	blk.null_size = opts->null ? size : 0;
 	blk.serial = opts->serial;
 	blk.read_only = opts->read_only;
 	blk.num_queues = opts->num_queues;
 	blk.workers = opts->workers ? opts->workers : 1;
 	blk.engine = opts->engine;
-	blk.log = test_log();
+	blk.direct = opts->direct;
+	blk.log = opts->log.write ? opts->log : test_log();
 	ret = vh_blk_new(&blk, &fault, &server->backend);
+	if (ret == 0 && opts->made)
+		opts->made();
 	if (ret == 0)
 		return serve(server, opts);
 	fprintf(stderr, "vh_blk_new: %s\n", fault.text);

@@ -25,6 +25,10 @@ struct server_opts {
 	uint64_t size; /* of the disk in bytes; 8 MiB */
 	bool null;     /* the null store */
 	bool read_only;
+	bool direct;
+	const char *path;    /* of the disk, instead of a new file */
+	struct vh_log log;   /* of the block device; a hidden one */
+	void (*made)(void);  /* called before its first thread */
 	uint32_t num_queues; /* 1 */
 	uint32_t workers;    /* 1 */
 	uint32_t engine;     /* VH_BLK_ENGINE_... */
