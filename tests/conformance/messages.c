@@ -16,57 +16,69 @@
 
 enum state { FRESH, NEGOTIATED, STARTED, STOPPED };
 
-/* Payload sizes by the specification; ids beyond the array are unknown. */
-static const struct sizes {
+#define IN(state) (1u << (state))
+#define ALWAYS	  (IN(FRESH) | IN(NEGOTIATED) | IN(STARTED) | IN(STOPPED))
+#define NEVER	  0
+
+/*
+ * Sizes of the payload and numbers of descriptors by the specification, and
+ * in which states a message whose payload is all zeroes has to be granted
+ * (the first queue; a size, an address, a region of 0, which nobody can
+ * want; no regions; no features). Ids beyond the array are unknown.
+ */
+static const struct rule {
 	uint32_t min;
 	uint32_t max;
+	unsigned int min_fds;
+	unsigned int max_fds;
 	bool replies; /* by itself, not only with an acknowledgement */
+	unsigned int granted;
 } known[FE_LAST_REQUEST + 1] = {
-    [FE_GET_FEATURES] = {0, 0, true},
-    [FE_SET_FEATURES] = {8, 8, false},
-    [FE_SET_OWNER] = {0, 0, false},
-    [FE_RESET_OWNER] = {0, 0, false},
-    [FE_SET_MEM_TABLE] = {8, 8 + 8 * 32, false},
-    [FE_SET_LOG_BASE] = {8, 16, true},
-    [FE_SET_LOG_FD] = {0, 0, false},
-    [FE_SET_VRING_NUM] = {8, 8, false},
-    [FE_SET_VRING_ADDR] = {40, 40, false},
-    [FE_SET_VRING_BASE] = {8, 8, false},
-    [FE_GET_VRING_BASE] = {8, 8, true},
-    [FE_SET_VRING_KICK] = {8, 8, false},
-    [FE_SET_VRING_CALL] = {8, 8, false},
-    [FE_SET_VRING_ERR] = {8, 8, false},
-    [FE_GET_PROTOCOL_FEATURES] = {0, 0, true},
-    [FE_SET_PROTOCOL_FEATURES] = {8, 8, false},
-    [FE_GET_QUEUE_NUM] = {0, 0, true},
-    [FE_SET_VRING_ENABLE] = {8, 8, false},
-    [19] = {8, 8, false}, /* SEND_RARP */
-    [20] = {8, 8, false}, /* NET_SET_MTU */
-    [FE_SET_BACKEND_REQ_FD] = {0, 0, false},
-    [22] = {32, 32, true}, /* IOTLB_MSG */
-    [23] = {8, 8, false},  /* SET_VRING_ENDIAN */
-    [FE_GET_CONFIG] = {12, 12 + 256, true},
-    [FE_SET_CONFIG] = {12, 12 + 256, false},
-    [26] = {632, 632, true}, /* CREATE_CRYPTO_SESSION */
-    [27] = {8, 8, false},    /* CLOSE_CRYPTO_SESSION */
-    [28] = {0, 0, true},     /* POSTCOPY_ADVISE */
-    [29] = {0, 0, false},    /* POSTCOPY_LISTEN */
-    [30] = {0, 0, true},     /* POSTCOPY_END */
-    [FE_GET_INFLIGHT_FD] = {24, 24, true},
-    [FE_SET_INFLIGHT_FD] = {24, 24, false},
-    [33] = {0, 0, false}, /* GPU_SET_SOCKET */
-    [FE_RESET_DEVICE] = {0, 0, false},
-    [35] = {8, 8, false}, /* VRING_KICK */
-    [FE_GET_MAX_MEM_SLOTS] = {0, 0, true},
-    [FE_ADD_MEM_REG] = {40, 40, false},
-    [FE_REM_MEM_REG] = {40, 40, false},
-    [FE_SET_STATUS] = {8, 8, false},
-    [FE_GET_STATUS] = {0, 0, true},
-    [41] = {16, 16, true}, /* GET_SHARED_OBJECT */
-    [42] = {8, 8, true},   /* SET_DEVICE_STATE_FD */
-    [43] = {0, 0, true},   /* CHECK_DEVICE_STATE */
-    [44] = {0, 0, true},   /* GET_SHMEM_CONFIG */
-    [45] = {8, 8, true},   /* GET_VRING_BASE_SKIP_DRAIN */
+    [FE_GET_FEATURES] = {0, 0, 0, 0, true, ALWAYS},
+    [FE_SET_FEATURES] = {8, 8, 0, 0, false, ALWAYS & ~IN(STARTED)},
+    [FE_SET_OWNER] = {0, 0, 0, 0, false, ALWAYS},
+    [FE_RESET_OWNER] = {0, 0, 0, 0, false, ALWAYS},
+    [FE_SET_MEM_TABLE] = {8, 8 + 8 * 32, 0, 0, false, ALWAYS},
+    [FE_SET_LOG_BASE] = {8, 16, 1, 1, false, NEVER}, /* without LOG_SHMFD */
+    [FE_SET_LOG_FD] = {0, 0, 1, 1, false, NEVER},
+    [FE_SET_VRING_NUM] = {8, 8, 0, 0, false, NEVER},
+    [FE_SET_VRING_ADDR] = {40, 40, 0, 0, false, NEVER},
+    [FE_SET_VRING_BASE] = {8, 8, 0, 0, false, ALWAYS & ~IN(STARTED)},
+    [FE_GET_VRING_BASE] = {8, 8, 0, 0, true, ALWAYS},
+    [FE_SET_VRING_KICK] = {8, 8, 1, 1, false, IN(STARTED) | IN(STOPPED)},
+    [FE_SET_VRING_CALL] = {8, 8, 1, 1, false, ALWAYS},
+    [FE_SET_VRING_ERR] = {8, 8, 1, 1, false, ALWAYS},
+    [FE_GET_PROTOCOL_FEATURES] = {0, 0, 0, 0, true, ALWAYS},
+    [FE_SET_PROTOCOL_FEATURES] = {8, 8, 0, 0, false, ALWAYS},
+    [FE_GET_QUEUE_NUM] = {0, 0, 0, 0, true, ALWAYS & ~IN(FRESH)},
+    [FE_SET_VRING_ENABLE] = {8, 8, 0, 0, false, ALWAYS},
+    [19] = {8, 8, 0, 0, false, NEVER}, /* SEND_RARP */
+    [20] = {8, 8, 0, 0, false, NEVER}, /* NET_SET_MTU */
+    [FE_SET_BACKEND_REQ_FD] = {0, 0, 1, 1, false, NEVER},
+    [22] = {32, 32, 0, 0, true, NEVER}, /* IOTLB_MSG */
+    [23] = {8, 8, 0, 0, false, NEVER},	/* SET_VRING_ENDIAN */
+    [FE_GET_CONFIG] = {13, 12 + 256, 0, 0, true, NEVER},
+    [FE_SET_CONFIG] = {13, 12 + 256, 0, 0, false, NEVER},
+    [26] = {632, 632, 0, 0, true, NEVER}, /* CREATE_CRYPTO_SESSION */
+    [27] = {8, 8, 0, 0, false, NEVER},	  /* CLOSE_CRYPTO_SESSION */
+    [28] = {0, 0, 0, 0, true, NEVER},	  /* POSTCOPY_ADVISE */
+    [29] = {0, 0, 0, 0, false, NEVER},	  /* POSTCOPY_LISTEN */
+    [30] = {0, 0, 0, 0, true, NEVER},	  /* POSTCOPY_END */
+    [FE_GET_INFLIGHT_FD] = {24, 24, 0, 0, true, NEVER},
+    [FE_SET_INFLIGHT_FD] = {24, 24, 1, 1, false, NEVER},
+    [33] = {0, 0, 1, 1, false, NEVER}, /* GPU_SET_SOCKET */
+    [FE_RESET_DEVICE] = {0, 0, 0, 0, false, ALWAYS & ~IN(FRESH)},
+    [35] = {8, 8, 0, 0, false, NEVER}, /* VRING_KICK */
+    [FE_GET_MAX_MEM_SLOTS] = {0, 0, 0, 0, true, ALWAYS & ~IN(FRESH)},
+    [FE_ADD_MEM_REG] = {40, 40, 1, 1, false, NEVER},
+    [FE_REM_MEM_REG] = {40, 40, 0, 1, false, NEVER},
+    [FE_SET_STATUS] = {8, 8, 0, 0, false, ALWAYS & ~IN(FRESH)},
+    [FE_GET_STATUS] = {0, 0, 0, 0, true, ALWAYS & ~IN(FRESH)},
+    [41] = {16, 16, 0, 0, true, NEVER}, /* GET_SHARED_OBJECT */
+    [42] = {8, 8, 1, 1, true, NEVER},	/* SET_DEVICE_STATE_FD */
+    [43] = {0, 0, 0, 0, true, NEVER},	/* CHECK_DEVICE_STATE */
+    [44] = {0, 0, 0, 0, true, NEVER},	/* GET_SHMEM_CONFIG */
+    [45] = {8, 8, 0, 0, true, NEVER},	/* GET_VRING_BASE_SKIP_DRAIN */
 };
 
 /* One case, for the words of a failure, too. */
@@ -97,9 +109,27 @@ static bool is_known(uint32_t id)
 	return id >= 1 && id <= FE_LAST_REQUEST;
 }
 
-static bool size_fits(uint32_t id, uint32_t size)
+static bool is_well_formed(const struct test_case *c)
 {
-	return is_known(id) && size >= known[id].min && size <= known[id].max;
+	const struct rule *rule;
+
+	if (!is_known(c->id))
+		return false;
+	rule = &known[c->id];
+	return c->size >= rule->min && c->size <= rule->max &&
+	       c->fds >= rule->min_fds && c->fds <= rule->max_fds;
+}
+
+static bool is_granted(const struct test_case *c)
+{
+	return is_well_formed(c) && (known[c->id].granted & IN(c->state));
+}
+
+/* Acknowledged if it is granted or refused: REPLY_ACK is negotiated. */
+static bool is_acked(const struct test_case *c)
+{
+	return c->need_reply && c->state != FRESH &&
+	       !(is_known(c->id) && known[c->id].replies);
 }
 
 static void open_fds(int fds[MAX_FDS], unsigned int count)
@@ -176,8 +206,7 @@ static void listen_to(struct fixture *f, const struct test_case *c,
 		if (reply.flags != (FE_VERSION | FE_REPLY))
 			fail_case(c, "wrong flags in the reply");
 		is_last = reply.id == FE_GET_FEATURES && reply.size == 8 &&
-			  (outcome->replied || c->id != FE_GET_FEATURES ||
-			   !size_fits(c->id, c->size));
+			  (outcome->replied || c->id != FE_GET_FEATURES);
 		if (!is_last && (reply.id != c->id || outcome->replied))
 			fail_case(c, "a reply that nobody asked for");
 		if (!is_last) {
@@ -190,26 +219,55 @@ static void listen_to(struct fixture *f, const struct test_case *c,
 	outcome->alive = true;
 }
 
+static void check_granted(const struct test_case *c,
+			  const struct outcome *outcome)
+{
+	/* it ends what NEED_REPLY rests on, or not: both can be read */
+	bool either = c->id == FE_SET_PROTOCOL_FEATURES && is_acked(c);
+	bool replies = known[c->id].replies || is_acked(c);
+
+	if (!outcome->alive)
+		fail_case(c, "closed though all is well");
+	if (outcome->replied != replies && !either)
+		fail_case(c, replies ? "no reply"
+				     : "a reply that nobody asked for");
+	if (outcome->replied && !known[c->id].replies &&
+	    (outcome->size != 8 || outcome->value != 0))
+		fail_case(c, "refused though all is well");
+}
+
+/* Refused in a way that the front-end notices. */
+static void check_refused(const struct test_case *c,
+			  const struct outcome *outcome)
+{
+	if (is_acked(c)) {
+		if (!outcome->alive || !outcome->replied)
+			fail_case(c, "not acknowledged");
+		if (outcome->size != 8 || outcome->value == 0)
+			fail_case(c, "granted though it can't be");
+		return;
+	}
+	/* an error of its own: a reply without payload */
+	if (c->id == FE_GET_CONFIG && is_well_formed(c)) {
+		if (!outcome->alive || !outcome->replied || outcome->size != 0)
+			fail_case(c, "no empty reply");
+		return;
+	}
+	if (outcome->alive || outcome->replied)
+		fail_case(c, "neither refused nor closed");
+}
+
 static void check(const struct test_case *c, const struct outcome *outcome)
 {
-	bool fits = size_fits(c->id, c->size);
-	bool acked =
-	    outcome->replied && outcome->size == 8 && outcome->value == 0;
-
+	/* nobody reads that much, so nothing can follow */
 	if (c->size == UINT32_MAX && outcome->alive)
 		fail_case(c, "can't have read that much");
-	/* GET_FEATURES is told from the one that follows by its fitting */
-	if (!fits && acked && c->id != FE_GET_FEATURES)
-		fail_case(c, "acknowledged though malformed");
-	if (!outcome->alive || c->id == FE_SET_PROTOCOL_FEATURES ||
-	    c->id == FE_GET_FEATURES)
+	if (c->size == UINT32_MAX)
 		return;
-	if (c->need_reply && !outcome->replied)
-		fail_case(c, "no acknowledgement");
-	if (!c->need_reply && !fits && !outcome->replied)
-		fail_case(c, "malformed and passed over in silence");
-	if (!c->need_reply && fits && !known[c->id].replies && outcome->replied)
-		fail_case(c, "a reply that nobody asked for");
+	if (is_granted(c))
+		check_granted(c, outcome);
+	else
+		check_refused(c, outcome);
 }
 
 static void run_case(struct fixture *f, const struct test_case *c)
@@ -232,7 +290,7 @@ static void run_case(struct fixture *f, const struct test_case *c)
 
 static unsigned int sizes_of(uint32_t id, uint32_t sizes[6])
 {
-	struct sizes s = {8, 8, false};
+	struct rule s = {.min = 8, .max = 8};
 	uint32_t all[6];
 	unsigned int count = 0, i, j;
 
