@@ -169,6 +169,26 @@ static int sleep_until_called(struct bench *bench)
 	return 0;
 }
 
+/*
+ * Until the first answer, which may take a busy machine long, and then a
+ * little longer.
+ */
+static int warm_up(struct bench *bench)
+{
+	double end = now() + CALL_TIMEOUT_S;
+	int n = 0;
+
+	while (n == 0) {
+		submit_all(bench);
+		n = collect(bench);
+		if (n == 0 && bench->options.events)
+			n = sleep_until_called(bench);
+		if (n == 0 && now() > end)
+			n = -ETIMEDOUT;
+	}
+	return n;
+}
+
 /* Runs until the time is over; the seconds that it took, or negative. */
 static double run(struct bench *bench, double seconds)
 {
@@ -255,8 +275,16 @@ static int measure(struct bench *bench, const char *path)
 		fprintf(stderr, "bench-blk: can't start: %s\n", strerror(-ret));
 		return 1;
 	}
-	if (run(bench, bench->options.seconds / 10) < 0)
+	ret = warm_up(bench);
+	if (ret < 0) {
+		fprintf(stderr,
+			"bench-blk: no answer to the first requests: "
+			"%s\n",
+			strerror(-ret));
 		return 1;
+	}
+	/* whether it goes on is seen when it is measured */
+	(void)run(bench, bench->options.seconds / 10);
 	bench->requests = 0;
 	bench->kicks = 0;
 	bench->calls = 0;

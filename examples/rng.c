@@ -1,14 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
-/*
- * A complete vhost-user back-end: a virtio entropy device.
- *
- *	rng /tmp/rng.sock
- *
- * and, in another terminal, QEMU with memory that is shared:
- *
- *	-chardev socket,id=rng,path=/tmp/rng.sock
- *	-device vhost-user-rng-pci,chardev=rng
- */
+/* A complete vhost-user back-end, a virtio entropy device: rng SOCKET */
 #include <libvhost/libvhost.h>
 #include <stdio.h>
 #include <string.h>
@@ -36,12 +27,6 @@ static void process(void *user, struct vh_queue *queue,
 	}
 }
 
-static void log_line(void *user, uint32_t level, const char *text)
-{
-	(void)user, (void)level;
-	fprintf(stderr, "rng: %s\n", text);
-}
-
 int main(int argc, char *argv[])
 {
 	VH_OPTS(vh_device_ops, ops);
@@ -59,8 +44,6 @@ int main(int argc, char *argv[])
 	device.workers = 1;
 	device.name = "rng";
 	socket.path = argv[1];
-	socket.log.write = log_line;
-	socket.log.level = VH_LOG_INFO;
 	r = vh_device_new(&ops, &device, NULL, &backend);
 	if (r < 0)
 		return fprintf(stderr, "rng: %s\n", strerror(-r)), 1;

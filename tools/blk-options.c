@@ -137,8 +137,8 @@ static int parse_null(struct blk_options *options, const char *text)
 
 	if (!number_parse_size(text, &size) || size < 512 || size % 512 ||
 	    size > INT64_MAX)
-		return wrong("--null=%s: must be a size from 512 bytes to 8E "
-			     "and a multiple of 512",
+		return wrong("--null=%s: must be a multiple of 512 bytes, at "
+			     "least 512 and less than 8388608T",
 			     text);
 	options->disk.null_size = size;
 	options->has_null = true;
@@ -296,13 +296,14 @@ static void set_defaults(struct blk_options *options)
 static int wrong_option(int kind, char *const argv[])
 {
 	const char *word = argv[optind - 1];
+	bool is_long = strncmp(word, "--", 2) == 0;
 	char letter[3] = {'-', (char)optopt, 0};
 
-	if (optopt && optopt < OPT_SOCKET_PATH)
+	if (!is_long && optopt)
 		word = letter;
 	if (kind == ':')
 		return wrong("%s: needs a value; try --help", word);
-	if (optopt >= OPT_SOCKET_PATH)
+	if (is_long && optopt)
 		return wrong("%s: takes no value; try --help", word);
 	return wrong("%s: no such option; try --help", word);
 }

@@ -65,6 +65,8 @@ struct vh_user_serve_opts {
  *   -E2BIG         *opts is of a newer library
  *   -ENAMETOOLONG  the path doesn't fit a socket address (107 bytes)
  *   -EADDRINUSE    a live server listens there, or path isn't a socket
+ *   -EACCES ...    what connect() returns for a socket that is there, if it
+ *                  can't be told whether somebody listens
  *   -ENOMEM, -EMFILE, and what socket(), bind() and listen() return
  */
 VH_API VH_MUST_CHECK int vh_user_serve(struct vh_backend *backend,

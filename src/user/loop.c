@@ -52,6 +52,12 @@ static void try_to_connect(struct vh_user_server *server)
 {
 	int fd = vhi_socket_connect(server);
 
+	/* Once: the next try is near, and mostly ends the same. */
+	if (fd < 0 && fd != server->connect_error)
+		vhi_log(&server->log, VH_LOG_WARN,
+			"can't connect to %s yet: %s", server->path,
+			strerrordesc_np(-fd));
+	server->connect_error = fd < 0 ? fd : 0;
 	if (fd < 0 || vhi_session_open(server, fd) < 0)
 		try_later(server);
 }

@@ -53,6 +53,7 @@ struct vh_user_server {
 	bool ended;	       /* nobody can come any more */
 	bool impatient;	       /* the timer runs for the front-end */
 	unsigned int pause_ms; /* before the next try */
+	int connect_error;     /* of the last try, as it was logged; or 0 */
 	struct vhi_session session;
 	struct vh_fault fault; /* of the message in hand */
 

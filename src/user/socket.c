@@ -76,13 +76,18 @@ static int clear_path(const struct vh_user_server *server,
 				 "%.150s exists and isn't a socket",
 				 server->path);
 	fd = vhi_socket_connect(server);
-	if (fd != -ECONNREFUSED) {
-		if (fd >= 0)
-			vhi_fd_close(&fd);
+	/* -EAGAIN: so many wait for it already that there is no room. */
+	if (fd >= 0 || fd == -EAGAIN) {
+		vhi_fd_close(&fd);
 		return vhi_fault(fault, VH_FAULT_CALLER, -EADDRINUSE, "",
 				 "another server listens on %.150s",
 				 server->path);
 	}
+	if (fd != -ECONNREFUSED)
+		return vhi_fault(fault, VH_FAULT_SYSTEM, fd, "",
+				 "can't tell whether somebody listens on "
+				 "%.120s: %s",
+				 server->path, strerrordesc_np(-fd));
 	return unlink(server->path) < 0 && errno != ENOENT ? -errno : 0;
 }
 

@@ -177,7 +177,8 @@ def test_cli_refuses_unknown_words(place):
     refused(*good, '--nonsense=3', words=['--nonsense=3'])
     refused(*good, '-x', words=['-x'])
     refused(*good, '-vx', words=['-x'])
-    refused(*good, '--read-only=yes', words=['--read-only=yes'])
+    for flag in ('--read-only=yes', '--quiet=3', '--verbose=', '--help=x'):
+        refused(*good, flag, words=[flag, 'takes no value'])
     refused(*good, '--serial', words=['--serial', 'value'])
 
 
@@ -196,7 +197,7 @@ def test_cli_refuses_bad_sizes(place):
     for value in ('', '0', '511', '513', '-512', 'K', '1KB', '1 K', '1P',
                   '16777216T', '8388608T', '18446744073709551616'):
         refused(f'--socket-path={place.socket}', f'--null={value}',
-                words=[f'--null={value}', '512'])
+                words=[f'--null={value}', '512', '8388608T'])
 
 
 def test_cli_refuses_bad_descriptors(_):
@@ -282,6 +283,22 @@ def test_cli_leaves_a_live_socket_alone(place):
         expect(status == OK, err)
 
 
+def test_cli_leaves_a_socket_of_others_alone(place):
+    # an ordinary user, and a socket that only somebody else may connect to
+    program = place.path('program')
+    shutil.copy(PROGRAM, program)
+    os.chmod(place.folder, 0o777)
+    user = {'executable': program}
+    if os.geteuid() == 0:
+        user.update(user=65534, group=65534, extra_groups=[])
+    with socket.socket(socket.AF_UNIX) as s:
+        s.bind(place.socket)
+        os.chmod(place.socket, 0)
+        refused(f'--socket-path={place.socket}', '--null=1M',
+                words=['--socket-path', place.socket, 'denied'], **user)
+    expect(os.path.exists(place.socket), 'it was removed')
+
+
 def test_cli_replaces_a_stale_socket(place):
     with socket.socket(socket.AF_UNIX) as s:
         s.bind(place.socket)
@@ -339,6 +356,19 @@ def test_cli_ends_when_a_connected_peer_leaves(_):
         ours.close()
         _, err = daemon.process.communicate(timeout=PATIENCE)
         expect(daemon.process.returncode == OK, err)
+
+
+def test_cli_says_what_it_cannot_connect_to(place):
+    with Daemon(f'--connect={place.socket}', '--null=1M') as daemon:
+        def says(words):
+            line = daemon.line(daemon.process.stderr)
+            return place.socket in line and words in line
+        until(lambda: says('No such file'), 'it says that nothing is there')
+        with socket.socket(socket.AF_UNIX) as s:
+            s.bind(place.socket)
+            until(lambda: says('refused'), 'it says that nobody listens')
+        status, _, err = daemon.end()
+        expect(status == OK and place.socket not in err, err)
 
 
 def test_cli_connects_again_and_again(place):
