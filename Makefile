@@ -48,9 +48,9 @@ lint:
 	@scripts/check lint
 
 bench:
-	@scripts/install-packages build demo check
-	@test -f $(BENCH)/build.ninja || \
-		meson setup $(BENCH) --buildtype=release
+	@scripts/install-packages build demo check bench
+	@meson setup $(BENCH) --buildtype=release \
+		$$(test ! -f $(BENCH)/build.ninja || echo --reconfigure)
 	@ninja -C $(BENCH)
 	@scripts/bench $(BENCH)
 

@@ -10,8 +10,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#define MAX_SERIAL 20
-#define GO_ON	   (-1)
+#define MAX_SERIAL  20
+#define MAX_SPIN_US 1000000
+#define GO_ON	    (-1)
 
 enum {
 	OPT_SOCKET_PATH = 256,
@@ -25,6 +26,10 @@ enum {
 	OPT_WORKERS,
 	OPT_SERIAL,
 	OPT_IO_ENGINE,
+	OPT_SPIN,
+	OPT_PUBLISH_AFTER,
+	OPT_WITHOUT,
+	OPT_IOMMU,
 	OPT_STATS_JSON,
 	OPT_PRINT_CAPABILITIES,
 	OPT_HELP,
@@ -43,6 +48,10 @@ static const struct option long_options[] = {
     {"workers", required_argument, NULL, OPT_WORKERS},
     {"serial", required_argument, NULL, OPT_SERIAL},
     {"io-engine", required_argument, NULL, OPT_IO_ENGINE},
+    {"spin", required_argument, NULL, OPT_SPIN},
+    {"publish-after", required_argument, NULL, OPT_PUBLISH_AFTER},
+    {"without", required_argument, NULL, OPT_WITHOUT},
+    {"iommu", no_argument, NULL, OPT_IOMMU},
     {"stats-json", no_argument, NULL, OPT_STATS_JSON},
     {"verbose", no_argument, NULL, 'v'},
     {"quiet", no_argument, NULL, 'q'},
@@ -73,6 +82,13 @@ static const char help[] =
     "                       (default 1)\n"
     "  --serial=TEXT        ID of the disk, at most 20 bytes\n"
     "  --io-engine=NAME     auto (default), io_uring or sync\n"
+    "  --spin=N             look on for N microseconds before sleeping, at\n"
+    "                       most 1000000 (default 0)\n"
+    "  --publish-after=N    completions that the guest is shown at once, 1 to\n"
+    "                       32768 (default 8)\n"
+    "  --without=LIST       don't offer these features of the rings: packed,\n"
+    "                       in-order, indirect, event-idx, reset, log\n"
+    "  --iommu              the guest is behind an IOMMU\n"
     "  --stats-json         statistics as a line of JSON on stdout\n"
     "  -v, --verbose        say everything\n"
     "  -q, --quiet          say errors only\n"
@@ -162,6 +178,50 @@ static int parse_engine(struct blk_options *options, const char *text)
 	return wrong("--io-engine=%s: must be auto, io_uring or sync", text);
 }
 
+static int parse_spin(struct blk_options *options, const char *text)
+{
+	uint64_t value;
+
+	if (!number_parse(text, &value) || value > MAX_SPIN_US)
+		return wrong("--spin=%s: must be a number from 0 to %d", text,
+			     MAX_SPIN_US);
+	options->disk.spin_us = (uint32_t)value;
+	return GO_ON;
+}
+
+/* A list of words with commas between them. */
+static int parse_without(struct blk_options *options, const char *text)
+{
+	static const struct {
+		const char *name;
+		uint64_t bit;
+	} features[] = {
+	    {"packed", VH_F_RING_PACKED},     {"in-order", VH_F_IN_ORDER},
+	    {"indirect", VH_F_INDIRECT_DESC}, {"event-idx", VH_F_EVENT_IDX},
+	    {"reset", VH_F_RING_RESET},	      {"log", VH_F_LOG_ALL},
+	};
+	const size_t count = sizeof(features) / sizeof(features[0]);
+
+	for (const char *word = text;; word++) {
+		size_t length = strcspn(word, ",");
+		size_t i = 0;
+
+		while (i < count && (strlen(features[i].name) != length ||
+				     memcmp(word, features[i].name, length)))
+			i++;
+		if (i == count)
+			return wrong(
+			    "--without=%s: \"%.*s\" is none of packed, "
+			    "in-order, indirect, event-idx, reset, "
+			    "log",
+			    text, (int)length, word);
+		options->disk.without_features |= features[i].bit;
+		word += length;
+		if (!*word)
+			return GO_ON;
+	}
+}
+
 static int parse_serial(struct blk_options *options, const char *text)
 {
 	if (strlen(text) > MAX_SERIAL)
@@ -215,6 +275,13 @@ static int parse_value(struct blk_options *options, int option,
 				   &options->disk.workers);
 	case OPT_SERIAL:
 		return parse_serial(options, text);
+	case OPT_SPIN:
+		return parse_spin(options, text);
+	case OPT_PUBLISH_AFTER:
+		return parse_count("publish-after", text, VH_VIRTQUEUE_MAX_SIZE,
+				   &options->disk.publish_after);
+	case OPT_WITHOUT:
+		return parse_without(options, text);
 	default:
 		return parse_engine(options, text);
 	}
@@ -228,6 +295,9 @@ static int parse_flag(struct blk_options *options, int option)
 		return GO_ON;
 	case OPT_DIRECT:
 		options->disk.direct = true;
+		return GO_ON;
+	case OPT_IOMMU:
+		options->disk.iommu = true;
 		return GO_ON;
 	case OPT_STATS_JSON:
 		options->stats_json = true;

@@ -5,6 +5,7 @@
 
 #include <libvhost-devices/blk.h>
 #include <libvhost/user.h>
+#include <libvhost/virtqueue.h>
 
 #define PROGRAM "vhost-blk"
 

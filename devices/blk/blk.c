@@ -328,6 +328,17 @@ static int new_disk(const struct vh_blk_opts *opts, struct vh_fault *fault,
 	return r;
 }
 
+/* Of those that the engine leaves to the device. */
+static uint64_t ring_features(const struct blk *blk,
+			      const struct vh_blk_opts *opts)
+{
+	uint64_t features = blk->storage->in_order ? VH_F_IN_ORDER : 0;
+
+	if (opts->iommu)
+		features |= VH_F_ACCESS_PLATFORM;
+	return features & ~opts->without_features;
+}
+
 int vh_blk_new(const struct vh_blk_opts *caller_opts, struct vh_fault *fault,
 	       struct vh_backend **ret_backend)
 {
@@ -343,7 +354,10 @@ int vh_blk_new(const struct vh_blk_opts *caller_opts, struct vh_fault *fault,
 		return r;
 
 	VH_OPTS(vh_device_opts, device);
-	device.features = blk->features;
+	device.features = blk->features | ring_features(blk, &opts);
+	device.without_features = opts.without_features;
+	device.spin_us = opts.spin_us;
+	device.publish_after = opts.publish_after;
 	device.num_queues = blk->num_queues;
 	device.config_size = sizeof(struct blk_config);
 	device.workers = opts.workers;

@@ -47,6 +47,7 @@ struct blk_worker;
  */
 struct blk_storage {
 	const char *name;
+	bool in_order; /* requests are done as they come */
 	int (*start)(struct blk_worker *worker); /* may be NULL */
 	void (*stop)(struct blk_worker *worker); /* may be NULL */
 	void (*submit)(struct blk_worker *worker, struct blk_request *request);

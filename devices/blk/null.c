@@ -19,5 +19,6 @@ static void null_submit(struct blk_worker *worker, struct blk_request *request)
 
 const struct blk_storage blk_storage_null = {
     .name = "null",
+    .in_order = true,
     .submit = null_submit,
 };

@@ -214,5 +214,6 @@ static void sync_submit(struct blk_worker *worker, struct blk_request *request)
 
 const struct blk_storage blk_storage_sync = {
     .name = "sync",
+    .in_order = true,
     .submit = sync_submit,
 };

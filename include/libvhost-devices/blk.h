@@ -36,6 +36,19 @@ struct vh_blk_opts {
 	uint32_t num_queues; /* 0: 1; at most VH_DEVICE_MAX_QUEUES */
 	uint32_t workers;    /* threads; 0: the caller's loop */
 	uint32_t engine;     /* VH_BLK_ENGINE_... */
+	/*
+	 * A guest behind an IOMMU, which hands out IOVAs: ACCESS_PLATFORM is
+	 * offered.
+	 */
+	bool iommu;
+	/*
+	 * Ring features (VH_F_...) that aren't offered, of those that would
+	 * be: INDIRECT_DESC, EVENT_IDX, RING_PACKED, RING_RESET, LOG_ALL and,
+	 * where the storage answers in order, IN_ORDER.
+	 */
+	uint64_t without_features;
+	uint32_t spin_us;	/* see vh_device_opts */
+	uint32_t publish_after; /* see vh_device_opts */
 	struct vh_log log;
 };
 

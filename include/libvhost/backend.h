@@ -39,6 +39,8 @@ struct vh_backend;
 #define VH_CAP_RESET	(UINT64_C(1) << 2) /* reset_device */
 #define VH_CAP_REGIONS	(UINT64_C(1) << 3) /* add_region, remove_region */
 #define VH_CAP_INFLIGHT (UINT64_C(1) << 4) /* get_inflight, set_inflight */
+#define VH_CAP_LOG	(UINT64_C(1) << 5) /* set_log_base, set_log_fd */
+#define VH_CAP_IOTLB	(UINT64_C(1) << 6) /* iotlb_update, iotlb_invalidate */
 
 /* Where a ring is, in guest addresses (vhost-user, "vring address"). */
 struct vh_vring_addr {
@@ -65,6 +67,12 @@ struct vh_inflight {
 	uint16_t queue_size;
 };
 
+/* Where a dirty log is in its file, in bytes ("Log description"). */
+struct vh_log_area {
+	uint64_t size;
+	uint64_t offset;
+};
+
 /*
  * What a back-end tells its front-end unasked. Called from any thread, the
  * data plane's included: hand it over to your own loop and return. Any
@@ -76,6 +84,11 @@ struct vh_backend_events {
 	void (*config_changed)(void *user);
 	/* a queue broke, for the reason in *fault (valid during the call) */
 	void (*vring_fault)(void *user, const struct vh_fault *fault);
+	/*
+	 * a ring waits for an entry of the IOTLB: give it one by
+	 * vh_backend_iotlb_update(); access is VH_ACCESS_...
+	 */
+	void (*iotlb_miss)(void *user, vh_gpa iova, uint32_t access);
 };
 
 /*
@@ -166,9 +179,10 @@ vh_backend_remove_region(struct vh_backend *backend,
 			 const struct vh_region *region);
 
 /*
- * The size of a ring in descriptors (SET_VRING_NUM). -EINVAL: not a power of
- * two, or more than the back-end takes; -EBUSY: the ring is started. This
- * and the following: -ERANGE: there is no such queue.
+ * The size of a ring in descriptors (SET_VRING_NUM). -EINVAL: 0, more than
+ * the back-end takes, or not a power of two and VH_F_RING_PACKED isn't
+ * negotiated; -EBUSY: the ring is started. This and the following: -ERANGE:
+ * there is no such queue.
  */
 VH_API VH_MUST_CHECK int vh_backend_set_vring_num(struct vh_backend *backend,
 						  uint32_t queue, uint32_t num);
@@ -183,9 +197,10 @@ vh_backend_set_vring_addr(struct vh_backend *backend, uint32_t queue,
 			  const struct vh_vring_addr *addr);
 
 /*
- * Where a ring continues (SET_VRING_BASE): the next available index in bits
- * 0-15 for a split ring. -EBUSY: the ring is started; -EINVAL: bits that the
- * ring format doesn't have.
+ * Where a ring continues (SET_VRING_BASE), in the format of
+ * vh_virtqueue_opts.base. A packed ring that was never used, and whose
+ * front-end says 0 as for a split one, begins afresh. -EBUSY: the ring is
+ * started; -EINVAL: bits that the ring format doesn't have.
  */
 VH_API VH_MUST_CHECK int vh_backend_set_vring_base(struct vh_backend *backend,
 						   uint32_t queue,
@@ -299,6 +314,42 @@ VH_API VH_MUST_CHECK int vh_backend_get_inflight(struct vh_backend *backend,
 VH_API VH_MUST_CHECK int
 vh_backend_set_inflight(struct vh_backend *backend,
 			const struct vh_inflight *inflight, int fd);
+
+/*
+ * Where to log what is written to guest memory, and to the rings that were
+ * given VH_VRING_F_LOG (SET_LOG_BASE); it is logged while VH_F_LOG_ALL is
+ * among the features. fd stays the caller's; -1 ends it. May change while
+ * rings run: returns when nothing is logged to an earlier area any more.
+ * Errors are those of vh_dirty_log_new().
+ */
+VH_API VH_MUST_CHECK int vh_backend_set_log_base(struct vh_backend *backend,
+						 const struct vh_log_area *area,
+						 int fd);
+
+/*
+ * An eventfd to signal when something was logged, or -1 (SET_LOG_FD).
+ * Errors are those of vh_backend_set_vring_call().
+ */
+VH_API VH_MUST_CHECK int vh_backend_set_log_fd(struct vh_backend *backend,
+					       int fd);
+
+/*
+ * Adds an entry to the IOTLB (VHOST_IOTLB_UPDATE; vhost-user, "IOMMU
+ * support"), which counts once VH_F_ACCESS_PLATFORM is negotiated. Rings that
+ * wait for it go on. Errors are those of vh_iotlb_update().
+ */
+VH_API VH_MUST_CHECK int
+vh_backend_iotlb_update(struct vh_backend *backend,
+			const struct vh_iotlb_entry *entry);
+
+/*
+ * Takes a range of IOVAs out of the IOTLB (VHOST_IOTLB_INVALIDATE). Returns
+ * when no request uses it any more. A ring that lies in it waits. -EINVAL:
+ * the size is 0.
+ */
+VH_API VH_MUST_CHECK int vh_backend_iotlb_invalidate(struct vh_backend *backend,
+						     vh_gpa iova,
+						     uint64_t size);
 
 #ifdef __cplusplus
 }

@@ -61,6 +61,19 @@ struct vh_user_addr {
 	uint64_t raw;
 };
 
+/*
+ * Feature bits of the rings and of vhost itself, as masks (virtio, "Reserved
+ * Feature Bits"; vhost-user, "Feature bits").
+ */
+#define VH_F_LOG_ALL	     (UINT64_C(1) << 26)
+#define VH_F_INDIRECT_DESC   (UINT64_C(1) << 28)
+#define VH_F_EVENT_IDX	     (UINT64_C(1) << 29)
+#define VH_F_VERSION_1	     (UINT64_C(1) << 32)
+#define VH_F_ACCESS_PLATFORM (UINT64_C(1) << 33)
+#define VH_F_RING_PACKED     (UINT64_C(1) << 34)
+#define VH_F_IN_ORDER	     (UINT64_C(1) << 35)
+#define VH_F_RING_RESET	     (UINT64_C(1) << 40)
+
 /* Stable codes of what went wrong; vh_fault_name() gives the name. */
 enum {
 	VH_FAULT_NONE = 0,
@@ -90,6 +103,8 @@ enum {
 	VH_FAULT_MEM_SLOTS = 36,    /* too many regions */
 	VH_FAULT_MEM_UNKNOWN = 37,  /* no such region */
 	VH_FAULT_MEM_VANISHED = 38, /* the file shrank below a mapping */
+	VH_FAULT_MEM_LOG = 39,	    /* the dirty log doesn't fit its file */
+	VH_FAULT_MEM_IOTLB = 40,    /* an entry that can't be */
 
 	/* virtqueues: what the driver did wrong */
 	VH_FAULT_RING_SIZE = 48,     /* queue size */
@@ -104,6 +119,12 @@ enum {
 	VH_FAULT_DESC_ORDER = 57,    /* readable part after a writable one */
 	VH_FAULT_DESC_LENGTH = 58,   /* more than 2^32 - 1 bytes in a chain */
 	VH_FAULT_DESC_SEGMENTS = 59, /* more pieces than the device takes */
+	VH_FAULT_DESC_ACCESS = 60,   /* the IOTLB doesn't allow that access */
+
+	/* virtqueues: what the device did wrong */
+	VH_FAULT_USED_ID = 61,	   /* an id that isn't in flight */
+	VH_FAULT_USED_LENGTH = 62, /* more written than there is room */
+	VH_FAULT_USED_INDEX = 63,  /* the used index jumped */
 
 	/* devices */
 	VH_FAULT_FEATURES = 64, /* feature bits that weren't offered */

@@ -98,14 +98,19 @@ struct vh_device_ops {
 struct vh_device_opts {
 	size_t size;
 	/*
-	 * Feature bits of the device type. The engine adds those of the
-	 * rings that it takes care of: VERSION_1, INDIRECT_DESC, EVENT_IDX.
+	 * Feature bits of the device type, and, if it wants them, these of
+	 * the rings: VH_F_IN_ORDER, for a device that completes requests in
+	 * the order in which it got them (others would wait), and
+	 * VH_F_ACCESS_PLATFORM, for a device behind an IOMMU. The engine adds
+	 * those that it takes care of: VERSION_1, INDIRECT_DESC, EVENT_IDX,
+	 * RING_PACKED, RING_RESET and LOG_ALL.
 	 */
 	uint64_t features;
-	uint32_t num_queues;	 /* 1 to VH_DEVICE_MAX_QUEUES */
-	uint32_t max_queue_size; /* 0: VH_VIRTQUEUE_MAX_SIZE */
-	uint32_t config_size;	 /* bytes; 0: no config space */
-	uint32_t max_segments;	 /* pieces in a request; 0: no bound */
+	uint64_t without_features; /* of those that the engine adds */
+	uint32_t num_queues;	   /* 1 to VH_DEVICE_MAX_QUEUES */
+	uint32_t max_queue_size;   /* 0: VH_VIRTQUEUE_MAX_SIZE */
+	uint32_t config_size;	   /* bytes; 0: no config space */
+	uint32_t max_segments;	   /* pieces in a request; 0: no bound */
 	/*
 	 * Threads, each started with its first ring; 0: the caller's loop,
 	 * for front-ends that aren't out to harm: one that fills its own
@@ -113,6 +118,19 @@ struct vh_device_opts {
 	 * at it and the write, holds whoever writes to it.
 	 */
 	uint32_t workers;
+	/*
+	 * How long a worker looks on, when its rings have run dry, before it
+	 * sleeps, in microseconds. It stops sooner while that doesn't pay.
+	 * 0: only as long as a sleep and a wake-up take, and only if the
+	 * driver has just been quicker than that.
+	 */
+	uint32_t spin_us;
+	/*
+	 * Completions that the driver is shown at once, without waiting for
+	 * the rest of a burst: 0 for what has proven best (8), 1 for each by
+	 * itself. The last of a burst never wait.
+	 */
+	uint32_t publish_after;
 	const char *name; /* of the device, for threads and the log */
 	struct vh_log log;
 };
@@ -184,6 +202,13 @@ VH_API VH_MUST_CHECK int vh_device_get_stats(const struct vh_backend *backend,
  */
 VH_API void vh_queue_complete(struct vh_queue *queue, struct vh_chain *chain,
 			      uint32_t written);
+
+/*
+ * vh_queue_complete() for any thread but the queue's worker, which is woken
+ * to do it. No lock is taken, and nothing allocated.
+ */
+VH_API void vh_queue_complete_remote(struct vh_queue *queue,
+				     struct vh_chain *chain, uint32_t written);
 
 /*
  * Worker thread only: breaks the queue, in words; see vh_virtqueue_break().

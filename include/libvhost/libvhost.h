@@ -6,6 +6,7 @@
 #include <libvhost/backend.h>
 #include <libvhost/base.h>
 #include <libvhost/device.h>
+#include <libvhost/driver.h>
 #include <libvhost/memory.h>
 #include <libvhost/protocol.h>
 #include <libvhost/user.h>

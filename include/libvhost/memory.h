@@ -55,7 +55,8 @@ VH_API VH_MUST_CHECK int vh_memory_new(struct vh_memory **ret_memory);
  * caller's; the new map is the caller's, too.
  *
  * Errors, with words in *fault if that isn't NULL:
- *   -EINVAL  the size is 0, or an address plus the size wraps 2^64
+ *   -EINVAL  the size is 0, an address plus the size wraps 2^64, or old is an
+ *            IOTLB
  *   -EEXIST  overlaps a region in guest or in front-end addresses
  *   -ENOSPC  there are VH_MEMORY_MAX_REGIONS already
  *   -ERANGE  the region ends behind the end of its file (an access would
@@ -71,8 +72,8 @@ VH_API VH_MUST_CHECK int vh_memory_add(const struct vh_memory *old,
  * Makes a map of old's regions without the one that has the same guest
  * address, front-end address and size (the offset and the descriptor of
  * *region are ignored). The region is unmapped once the last map that holds
- * it, old among them, is gone. -ENOENT if there is none, or -ENOMEM, with
- * words in *fault if that isn't NULL.
+ * it, old among them, is gone. -ENOENT if there is none, -EINVAL if old is an
+ * IOTLB, or -ENOMEM, with words in *fault if that isn't NULL.
  */
 VH_API VH_MUST_CHECK int vh_memory_remove(const struct vh_memory *old,
 					  const struct vh_region *region,
@@ -88,12 +89,16 @@ VH_API struct vh_memory *vh_memory_ref(const struct vh_memory *memory);
  */
 VH_API void vh_memory_unref(struct vh_memory *memory);
 
-/* The number of regions, 0 to VH_MEMORY_MAX_REGIONS. */
+/*
+ * The number of regions, 0 to VH_MEMORY_MAX_REGIONS; of an IOTLB, that of its
+ * entries, 0 to VH_IOTLB_MAX_ENTRIES.
+ */
 VH_API unsigned int vh_memory_count(const struct vh_memory *memory);
 
 /*
  * Describes region number index, in the order of guest addresses; fd is -1.
- * -ENOENT if there are not so many.
+ * Of an IOTLB it describes the part of a region that entry number index leads
+ * to, with its IOVA for guest. -ENOENT if there are not so many.
  */
 VH_API VH_MUST_CHECK int vh_memory_region(const struct vh_memory *memory,
 					  unsigned int index,
@@ -124,6 +129,110 @@ VH_API VH_MUST_CHECK int vh_memory_user_to_guest(const struct vh_memory *memory,
 VH_API VH_MUST_CHECK int vh_memory_guest_to_user(const struct vh_memory *memory,
 						 vh_gpa guest, uint64_t size,
 						 struct vh_user_addr *ret_user);
+
+/*
+ * An IOTLB is a map, too: one whose addresses are IOVAs (vhost-user, "IOMMU
+ * support"). Like any map it is an immutable value; a change makes a new one,
+ * and so a worker's answers don't change under its hands. It holds the map of
+ * guest memory that its entries lead to. What a virtqueue doesn't find in an
+ * IOTLB it waits for; what it isn't allowed to access breaks it.
+ *
+ * All functions that look into a map work on an IOTLB, with an entry for a
+ * region and its IOVA for a guest address, whatever access it allows.
+ */
+#define VH_ACCESS_READ	     1u
+#define VH_ACCESS_WRITE	     2u
+
+#define VH_IOTLB_MAX_ENTRIES 4096
+
+/* A range of IOVAs and where it leads. */
+struct vh_iotlb_entry {
+	vh_gpa iova;
+	uint64_t size;	 /* bytes; no alignment of its own */
+	vh_gpa guest;	 /* guest-physical address of the first byte */
+	uint32_t access; /* VH_ACCESS_... */
+};
+
+/*
+ * Makes an IOTLB without entries for a map of guest memory, on which it takes
+ * a reference. The IOTLB is the caller's. -EINVAL if guest is an IOTLB
+ * itself; -ENOMEM.
+ */
+VH_API VH_MUST_CHECK int vh_iotlb_new(const struct vh_memory *guest,
+				      struct vh_memory **ret_iotlb);
+
+/*
+ * Makes an IOTLB of old's entries and one more (VHOST_IOTLB_UPDATE). What old
+ * has of the same IOVAs gives way, in part if the ranges overlap in part. An
+ * entry over several regions of guest memory is kept as several. Neighbours
+ * that are neighbours in guest memory, in one region and with the same
+ * access, are one. When there are VH_IOTLB_MAX_ENTRIES, those of the lowest
+ * IOVAs outside the new one go: an IOTLB is a cache. old stays the caller's.
+ *   -EINVAL  the size is 0, a range wraps 2^64, access is 0 or unknown, or
+ *            old is no IOTLB
+ *   -EFAULT  the entry leads outside guest memory
+ *   -ENOMEM
+ */
+VH_API VH_MUST_CHECK int vh_iotlb_update(const struct vh_memory *old,
+					 const struct vh_iotlb_entry *entry,
+					 struct vh_fault *fault,
+					 struct vh_memory **ret_iotlb);
+
+/*
+ * Makes an IOTLB without what old has of a range (VHOST_IOTLB_INVALIDATE);
+ * entries that overlap its ends keep their rest. A range that wraps ends at
+ * 2^64. When that cuts one of VH_IOTLB_MAX_ENTRIES in two, the lowest goes.
+ * -EINVAL: the size is 0, or old is no IOTLB; -ENOMEM.
+ */
+VH_API VH_MUST_CHECK int vh_iotlb_invalidate(const struct vh_memory *old,
+					     vh_gpa iova, uint64_t size,
+					     struct vh_fault *fault,
+					     struct vh_memory **ret_iotlb);
+
+/*
+ * Makes an IOTLB for another map of guest memory, of those of old's entries
+ * that lead into one region of it, which the front-end sees where it saw the
+ * old one. -EINVAL if old is no IOTLB or guest is one; -ENOMEM.
+ */
+VH_API VH_MUST_CHECK int vh_iotlb_rebase(const struct vh_memory *old,
+					 const struct vh_memory *guest,
+					 struct vh_memory **ret_iotlb);
+
+/* The map of guest memory under an IOTLB; NULL if memory isn't one. */
+VH_API const struct vh_memory *vh_iotlb_guest(const struct vh_memory *memory);
+
+/*
+ * A dirty log: one bit for each page of 4096 bytes of guest-physical memory,
+ * in memory that is shared with the front-end (vhost-user, "Migration").
+ * Bit n of byte m is for page 8 * m + n.
+ */
+struct vh_dirty_log;
+
+#define VH_DIRTY_LOG_PAGE 4096
+
+/*
+ * Maps size bytes at offset of the file behind fd, which stays the caller's.
+ *   -EINVAL  size is 0, or offset plus size wraps
+ *   -ERANGE  the log ends behind the end of its file, or fd isn't something
+ *            that has a length
+ *   -ENOMEM, and what mmap() and fstat() return
+ */
+VH_API VH_MUST_CHECK int vh_dirty_log_new(int fd, uint64_t offset,
+					  uint64_t size, struct vh_fault *fault,
+					  struct vh_dirty_log **ret_log);
+
+/* Takes another reference; the result is log itself. Any thread. */
+VH_API struct vh_dirty_log *vh_dirty_log_ref(struct vh_dirty_log *log);
+
+/* Gives a reference back; the last one unmaps it. NULL is fine. */
+VH_API void vh_dirty_log_unref(struct vh_dirty_log *log);
+
+/*
+ * Marks the pages of size bytes at guest with atomic OR. Any thread. Pages
+ * that the log has no bit for are left out: false if there was one.
+ */
+VH_API bool vh_dirty_log_mark(struct vh_dirty_log *log, vh_gpa guest,
+			      uint64_t size);
 
 /*
  * Survives guests whose memory vanishes. A peer can shrink the file behind

@@ -96,8 +96,7 @@ enum {
 	VH_USER_BACKEND_REQUEST_MAX = 10,
 };
 
-/* Bits among the virtio features that are the protocol's own. */
-#define VH_F_LOG_ALL		    26
+/* The bit among the virtio features that is the protocol's own. */
 #define VH_USER_F_PROTOCOL_FEATURES 30
 
 /* Protocol feature bits. */
@@ -174,6 +173,14 @@ enum {
 	VH_FDS_UNLESS_NOFD = 2,	 /* 1, or 0 with the "no descriptor" flag */
 	VH_FDS_PER_REGION = 3,	 /* one for each region of the table */
 	VH_FDS_IF_LOG_SHMFD = 4, /* 1 if LOG_SHMFD is negotiated, else 0 */
+};
+
+/* What a message about the IOTLB is ("An IOTLB message"). */
+enum {
+	VH_USER_IOTLB_MISS = 1, /* from the back-end */
+	VH_USER_IOTLB_UPDATE = 2,
+	VH_USER_IOTLB_INVALIDATE = 3,
+	VH_USER_IOTLB_ACCESS_FAIL = 4, /* from the back-end */
 };
 
 /* One row of the message table. */
@@ -255,7 +262,7 @@ struct vh_message {
 			uint64_t size;
 			uint64_t user;
 			uint8_t perm; /* bit 0 read, bit 1 write */
-			uint8_t type; /* 1 miss 2 update 3 invalidate 4 fail */
+			uint8_t type; /* VH_USER_IOTLB_... */
 		} iotlb;
 		struct {
 			uint32_t offset;

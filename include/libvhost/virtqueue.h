@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /*
- * libvhost: the device side of a split virtqueue (virtio, "Split
- * Virtqueues").
+ * libvhost: the device side of a virtqueue (virtio, "Split Virtqueues" and
+ * "Packed Virtqueues"). The driver's side is in <libvhost/driver.h>.
  *
  * A virtqueue belongs to one thread at a time, allocates nothing after
  * vh_virtqueue_new() and makes no system call. Everything that the driver
@@ -49,24 +49,43 @@ struct vh_chain {
 	uint16_t readable_count;
 	uint16_t writable_count;
 	uint16_t descriptors; /* of which the chain consisted */
-	uint16_t head;	      /* index of the first descriptor */
-	void *user;	      /* the device's own; NULL after pop */
+	uint16_t head; /* index of the first descriptor; packed: its id */
+	void *user;    /* the device's own; NULL after pop */
 };
 
 struct vh_virtqueue_opts {
 	size_t size;
-	uint32_t index;	   /* for words in faults */
-	uint32_t num;	   /* queue size: a power of two, at most 32768 */
-	uint64_t features; /* as negotiated: INDIRECT_DESC, EVENT_IDX count */
+	uint32_t index; /* for words in faults */
+	/* queue size, at most 32768; a power of two if the ring is split */
+	uint32_t num;
 	/*
-	 * Guest addresses, aligned to 16, 2 and 4 bytes, of 16 * num,
-	 * 6 + 2 * num and 6 + 8 * num bytes.
+	 * As negotiated. Those that count: INDIRECT_DESC, EVENT_IDX,
+	 * RING_PACKED, IN_ORDER.
+	 */
+	uint64_t features;
+	/*
+	 * Guest addresses (IOVAs, if memory is an IOTLB) of the Descriptor
+	 * Area, the Driver Area and the Device Area. Split: descriptor
+	 * table, available ring and used ring, aligned to 16, 2 and 4, of
+	 * 16 * num, 6 + 2 * num and 6 + 8 * num bytes. Packed: descriptor
+	 * ring and the event suppression structures of driver and device,
+	 * aligned to 16, 4 and 4, of 16 * num, 4 and 4 bytes.
 	 */
 	vh_gpa descriptors;
 	vh_gpa available;
 	vh_gpa used;
-	uint16_t base; /* next available index, free-running */
-	/* most pieces in a chain; 0: as many as a chain can have */
+	/*
+	 * Where to begin. Split: the next available index, free-running.
+	 * Packed: bits 0-14 the place of the next available descriptor, bit
+	 * 15 its wrap counter, bits 16-30 and 31 the same for the next used
+	 * one (vhost-user, "Vring base").
+	 */
+	uint32_t base;
+	/*
+	 * most pieces in a chain; 0: one for each descriptor (at least 1024,
+	 * since drivers make indirect tables that are longer than the ring)
+	 * and one more for each region or IOTLB entry that there can be
+	 */
 	uint16_t max_segments;
 	/*
 	 * NULL, or the part of a shared area that tracks this queue's
@@ -79,15 +98,22 @@ struct vh_virtqueue_opts {
 	size_t inflight_size;
 };
 
+/* Where a fresh ring begins: see vh_virtqueue_opts.base. */
+#define VH_VIRTQUEUE_FRESH_SPLIT  UINT32_C(0)
+#define VH_VIRTQUEUE_FRESH_PACKED UINT32_C(0x80008000)
+
 /* Bytes that an area needs for one queue of num descriptors. */
-#define VH_VIRTQUEUE_INFLIGHT_SIZE(num) (16 + 16 * (size_t)(num))
+#define VH_VIRTQUEUE_INFLIGHT_SIZE(num)	       (16 + 16 * (size_t)(num))
+#define VH_VIRTQUEUE_INFLIGHT_SIZE_PACKED(num) (32 + 32 * (size_t)(num))
 
 /*
  * Makes the device side of a ring. Each of the three parts must lie in one
- * region. The index of the used ring is taken from guest memory once, here.
- * Takes a reference on memory; *opts is copied. Errors, with words in *fault
- * if that isn't NULL:
- *   -EINVAL  num isn't a power of two from 1 to 32768, or opts->size is 0
+ * region. The index of a split used ring is taken from guest memory once,
+ * here. If memory is an IOTLB that doesn't have all of the ring yet, the
+ * queue waits for it: see vh_virtqueue_missing(). Takes a reference on
+ * memory; *opts is copied. Errors, with words in *fault if that isn't NULL:
+ *   -EINVAL  num is no size that the ring can have, opts->size is 0, or base
+ *            is outside the ring
  *   -E2BIG   *opts is of a newer library
  *   -EFAULT  a part is misaligned or not wholly in one region
  *   -EINVAL  the in-flight area is too small or contradicts the ring
@@ -107,22 +133,45 @@ VH_API void vh_virtqueue_free(struct vh_virtqueue *queue);
 /*
  * Moves to another map, on which it takes a reference. Chains that were
  * popped before keep the old one alive until they are pushed.
- *   -EFAULT  a ring part isn't mapped any more; the queue is broken
+ *   -EFAULT  a ring part isn't mapped any more; the queue is broken. (An
+ *            IOTLB that has no such entry makes it wait instead.)
  *   -EAGAIN  chains of three earlier maps are still in flight
  */
 VH_API VH_MUST_CHECK int vh_virtqueue_set_memory(struct vh_virtqueue *queue,
 						 struct vh_memory *memory);
 
-/* True while a chain in flight holds an earlier map. */
+/*
+ * From the next chain on, logs what the device writes: all written bytes of
+ * completed chains, and, if ring is true, what is written to the ring itself
+ * (vhost-user, "Migration"): a split used ring as if it lay at ring_at, of a
+ * packed ring the descriptors where they are and the device's event
+ * suppression at ring_at. NULL ends it. Takes a reference on log. Chains that
+ * were popped before aren't logged, and the old log stays until they are
+ * pushed: vh_virtqueue_holds_old_memory() says when. -EAGAIN as
+ * vh_virtqueue_set_memory(); -ENOMEM.
+ */
+VH_API VH_MUST_CHECK int vh_virtqueue_set_log(struct vh_virtqueue *queue,
+					      struct vh_dirty_log *log,
+					      bool ring, vh_gpa ring_at);
+
+/* True while a chain in flight holds an earlier map or log. */
 VH_API bool vh_virtqueue_holds_old_memory(const struct vh_virtqueue *queue);
+
+/*
+ * True if the queue waits for an address that its IOTLB doesn't have, which
+ * is told with the access that is wanted; ask for it, and give an IOTLB that
+ * has it to vh_virtqueue_set_memory().
+ */
+VH_API bool vh_virtqueue_missing(const struct vh_virtqueue *queue,
+				 vh_gpa *ret_iova, uint32_t *ret_access);
 
 /*
  * Takes up to max chains (at most VH_VIRTQUEUE_BURST are given) that the
  * driver made available, in its order (virtio, "The Virtqueue Available
- * Ring"). Returns their number, 0 if there are none, or -EPROTO if the queue
- * is broken. Good chains before a bad one are given first. A chain of very
- * many pieces in a very large queue may have to wait until others are
- * pushed.
+ * Ring", "Supplying Buffers to The Device"). Returns their number, 0 if there
+ * are none, or -EPROTO if the queue is broken. Good chains before a bad one
+ * are given first. A chain of very many pieces in a very large queue may have
+ * to wait until others are pushed.
  */
 VH_API VH_MUST_CHECK int vh_virtqueue_pop(struct vh_virtqueue *queue,
 					  struct vh_chain *chains[],
@@ -132,16 +181,34 @@ VH_API VH_MUST_CHECK int vh_virtqueue_pop(struct vh_virtqueue *queue,
  * Returns a chain of this queue, in any order, with the number of bytes that
  * were written to its writable part, from its beginning and without gaps
  * (more than writable_size is cut to that). The driver sees it after
- * vh_virtqueue_publish(); the chain isn't the device's any more at once.
+ * vh_virtqueue_publish(); the chain isn't the device's any more at once. With
+ * IN_ORDER it waits until all chains that were popped before are pushed.
  */
 VH_API void vh_virtqueue_push(struct vh_virtqueue *queue,
 			      struct vh_chain *chain, uint32_t written);
 
 /*
+ * vh_virtqueue_push() for threads that the queue doesn't belong to: puts the
+ * chain on a list, without a lock. True if the list was empty: see to it that
+ * the owner calls vh_virtqueue_take_remote(). The queue must not be freed
+ * before that.
+ */
+VH_API VH_MUST_CHECK bool vh_virtqueue_push_remote(struct vh_virtqueue *queue,
+						   struct vh_chain *chain,
+						   uint32_t written);
+
+/*
+ * The owner pushes what other threads put on the list, in the order in which
+ * they did. Returns how many.
+ */
+VH_API unsigned int vh_virtqueue_take_remote(struct vh_virtqueue *queue);
+
+/*
  * Shows the driver what was pushed since the last call (virtio, "The
- * Virtqueue Used Ring"). Returns 1 if it wants to be called (interrupted:
- * "Used Buffer Notification Suppression"), 0 if not, if there was nothing,
- * or if the queue is broken.
+ * Virtqueue Used Ring", "Receiving Used Buffers From The Device"). Returns 1
+ * if it wants to be called (interrupted: "Used Buffer Notification
+ * Suppression", "Driver and Device Event Suppression"), 0 if not, if there
+ * was nothing, or if the queue is broken.
  */
 VH_API VH_MUST_CHECK int vh_virtqueue_publish(struct vh_virtqueue *queue);
 
@@ -158,11 +225,17 @@ VH_API VH_MUST_CHECK int vh_virtqueue_enable_kick(struct vh_virtqueue *queue);
  */
 VH_API void vh_virtqueue_disable_kick(struct vh_virtqueue *queue);
 
-/* True if there is a chain that could be popped; false on a broken queue. */
+/*
+ * True if there is a chain that could be popped; false on a broken queue and
+ * on one that waits for its IOTLB.
+ */
 VH_API bool vh_virtqueue_pending(const struct vh_virtqueue *queue);
 
-/* The next available index to be popped: what GET_VRING_BASE tells. */
-VH_API uint16_t vh_virtqueue_base(const struct vh_virtqueue *queue);
+/*
+ * Where the ring goes on, in the format of vh_virtqueue_opts.base: what
+ * GET_VRING_BASE tells.
+ */
+VH_API uint32_t vh_virtqueue_base(const struct vh_virtqueue *queue);
 
 /* The number of chains that were popped and not pushed. */
 VH_API unsigned int vh_virtqueue_inflight(const struct vh_virtqueue *queue);

@@ -172,3 +172,26 @@ int vh_backend_set_inflight(struct vh_backend *backend,
 {
 	return CALL(backend, set_inflight, inflight, fd);
 }
+
+int vh_backend_set_log_base(struct vh_backend *backend,
+			    const struct vh_log_area *area, int fd)
+{
+	return CALL(backend, set_log_base, area, fd);
+}
+
+int vh_backend_set_log_fd(struct vh_backend *backend, int fd)
+{
+	return CALL(backend, set_log_fd, fd);
+}
+
+int vh_backend_iotlb_update(struct vh_backend *backend,
+			    const struct vh_iotlb_entry *entry)
+{
+	return CALL(backend, iotlb_update, entry);
+}
+
+int vh_backend_iotlb_invalidate(struct vh_backend *backend, vh_gpa iova,
+				uint64_t size)
+{
+	return CALL(backend, iotlb_invalidate, iova, size);
+}

@@ -47,6 +47,15 @@ void vhi_backend_config_changed(struct vh_backend *backend)
 	pthread_mutex_unlock(&backend->events_lock);
 }
 
+void vhi_backend_iotlb_miss(struct vh_backend *backend, vh_gpa iova,
+			    uint32_t access)
+{
+	pthread_mutex_lock(&backend->events_lock);
+	if (backend->events.iotlb_miss)
+		backend->events.iotlb_miss(backend->events_user, iova, access);
+	pthread_mutex_unlock(&backend->events_lock);
+}
+
 void vhi_backend_vring_fault(struct vh_backend *backend,
 			     const struct vh_fault *fault)
 {

@@ -14,8 +14,11 @@
 
 static uint64_t offered(const struct vh_device *device)
 {
-	return device->opts.features | VIRTIO_F_VERSION_1 |
-	       VIRTIO_F_INDIRECT_DESC | VIRTIO_F_EVENT_IDX;
+	const uint64_t ours = VH_F_VERSION_1 | VH_F_INDIRECT_DESC |
+			      VH_F_EVENT_IDX | VH_F_RING_PACKED |
+			      VH_F_RING_RESET | VH_F_LOG_ALL;
+
+	return device->opts.features | (ours & ~device->opts.without_features);
 }
 
 static int get_features(struct vh_backend *b, uint64_t *ret_features)
@@ -32,6 +35,22 @@ bool vhi_device_started(const struct vh_device *device)
 	return false;
 }
 
+/* Whatever else changes, rings go on as they are. Workers may be looking. */
+static int change_logging(struct vh_device *device, uint64_t features)
+{
+	uint64_t old = device->features;
+	int r;
+
+	__atomic_store_n(&device->features, features, __ATOMIC_RELAXED);
+	r = vhi_device_update_log(device);
+	if (r < 0) {
+		__atomic_store_n(&device->features, old, __ATOMIC_RELAXED);
+		return vhi_fault(&device->backend.fault, VH_FAULT_SYSTEM, r, "",
+				 "logging can't begin: error %d", -r);
+	}
+	return 0;
+}
+
 static int set_features(struct vh_backend *b, uint64_t features)
 {
 	struct vh_device *device = vhi_device_of(b);
@@ -45,8 +64,8 @@ static int set_features(struct vh_backend *b, uint64_t features)
 				 (unsigned long long)unknown,
 				 (unsigned long long)offered(device));
 	if (vhi_device_started(device)) {
-		if (features == device->features)
-			return 0;
+		if (!((features ^ device->features) & ~VH_F_LOG_ALL))
+			return change_logging(device, features);
 		return vhi_fault(&b->fault, VH_FAULT_MSG_STATE, -EBUSY,
 				 "Feature bits",
 				 "features change from 0x%llx to 0x%llx while "
@@ -55,14 +74,15 @@ static int set_features(struct vh_backend *b, uint64_t features)
 				 (unsigned long long)features);
 	}
 	if (device->ops.set_features)
-		r = device->ops.set_features(device->user, features);
+		r = device->ops.set_features(device->user,
+					     features & ~VH_F_LOG_ALL);
 	if (r < 0)
 		return vhi_fault(&b->fault, VH_FAULT_FEATURES, r,
 				 "Feature bits",
 				 "the device refuses features 0x%llx",
 				 (unsigned long long)features);
 	device->features = features;
-	return 0;
+	return vhi_device_choose_iotlb(device);
 }
 
 static int set_owner(struct vh_backend *b)
@@ -170,6 +190,8 @@ static int reset(struct vh_device *device, void (*tell)(void *user))
 
 	device->features = 0;
 	device->status = 0;
+	/* Without features there is no IOTLB, so nothing is to be made. */
+	(void)!vhi_device_choose_iotlb(device);
 	if (tell)
 		tell(device->user);
 	return r;
@@ -206,6 +228,7 @@ int vhi_device_release(struct vh_backend *b)
 		vhi_worker_stop(&device->workers[i]);
 	__atomic_store_n(&device->grace_ends, 0, __ATOMIC_RELAXED);
 	vhi_device_drop_inflight(device);
+	vhi_device_drop_log(device);
 	dropped = vhi_device_drop_memory(device);
 	return r < 0 ? r : dropped;
 }
@@ -239,6 +262,10 @@ const struct vhi_backend_ops vhi_device_backend_ops = {
     .reset_device = reset_device,
     .get_inflight = vhi_device_get_inflight,
     .set_inflight = vhi_device_set_inflight,
+    .set_log_base = vhi_device_set_log_base,
+    .set_log_fd = vhi_device_set_log_fd,
+    .iotlb_update = vhi_device_iotlb_update,
+    .iotlb_invalidate = vhi_device_iotlb_invalidate,
 };
 
 static void free_device(struct vh_backend *b)

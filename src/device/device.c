@@ -7,11 +7,22 @@
 #include <stdlib.h>
 #include <string.h>
 
+/*
+ * While the driver consumes what it is shown of a burst and makes more
+ * requests, we work on the rest, and neither side runs dry.
+ */
+#define PUBLISH_AFTER 8
+#define SPIN_MAX_US   1000000
+
 static int check_opts(const struct vh_device_ops *ops,
 		      struct vh_device_opts *opts)
 {
 	if (!opts->max_queue_size)
 		opts->max_queue_size = VH_VIRTQUEUE_MAX_SIZE;
+	if (!opts->publish_after)
+		opts->publish_after = PUBLISH_AFTER;
+	if (opts->spin_us > SPIN_MAX_US)
+		return -EINVAL;
 	if (!ops->process || !opts->num_queues ||
 	    opts->num_queues > VH_DEVICE_MAX_QUEUES ||
 	    opts->max_queue_size > VH_VIRTQUEUE_MAX_SIZE ||
@@ -28,7 +39,9 @@ void vhi_device_dispose(struct vh_device *device)
 		vhi_worker_done(&device->workers[i]);
 	free(device->workers);
 	vh_memory_unref(device->memory);
-	vhi_log_done(&device->log);
+	vh_memory_unref(device->iotlb);
+	pthread_mutex_destroy(&device->iotlb_lock);
+	vhi_log_done(&device->words);
 	vhi_backend_done(&device->backend);
 	free(device->name);
 	free(device);
@@ -54,6 +67,8 @@ static int init_parts(struct vh_device *device)
 static uint64_t capabilities(const struct vh_device_opts *opts)
 {
 	return VH_CAP_STATUS | VH_CAP_RESET | VH_CAP_REGIONS | VH_CAP_INFLIGHT |
+	       (opts->without_features & VH_F_LOG_ALL ? 0 : VH_CAP_LOG) |
+	       (opts->features & VH_F_ACCESS_PLATFORM ? VH_CAP_IOTLB : 0) |
 	       (opts->config_size ? VH_CAP_CONFIG : 0);
 }
 
@@ -82,7 +97,9 @@ int vh_device_new(const struct vh_device_ops *ops,
 	device->num_workers = our_opts.workers ? our_opts.workers : 1;
 	vhi_backend_init(&device->backend, &vhi_device_backend_ops,
 			 capabilities(&our_opts));
-	vhi_log_init(&device->log, &our_opts.log);
+	vhi_log_init(&device->words, &our_opts.log);
+	pthread_mutex_init(&device->iotlb_lock, NULL);
+	device->log_fd = -1;
 	r = init_parts(device);
 	if (r < 0) {
 		vhi_device_dispose(device);

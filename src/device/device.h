@@ -17,12 +17,7 @@
 #include <libvhost/device.h>
 #include <pthread.h>
 
-#define VHI_BIT(n)	       (UINT64_C(1) << (n))
-#define VIRTIO_F_INDIRECT_DESC VHI_BIT(28)
-#define VIRTIO_F_EVENT_IDX     VHI_BIT(29)
-#define VIRTIO_F_VERSION_1     VHI_BIT(32)
-#define VHOST_F_LOG_ALL	       VHI_BIT(26)
-#define STATUS_NEEDS_RESET     0x40
+#define STATUS_NEEDS_RESET 0x40
 
 /* What a task returns that isn't finished: run it again after a round. */
 #define VHI_AGAIN 1
@@ -55,24 +50,31 @@ struct vh_queue {
 	bool enabled;
 	bool started;
 	struct vh_vring_addr addr;
-	uint16_t base;
+	uint32_t base;
 	int kick_fd;
 	int call_fd;
 	int err_fd;
+
+	/* by the device's iotlb_lock: what was asked for */
+	bool asked;
+	vh_gpa asked_iova;
+	uint32_t asked_access;
 
 	/* W: what runs; ring is NULL while the queue is stopped */
 	struct vh_virtqueue *ring;
 	bool live;    /* enabled */
 	bool active;  /* on the worker's list: there may be chains */
 	bool touched; /* completions wait to be published */
-	unsigned int unpublished; /* how many */
-	uint64_t dry_since;	  /* ns; 0: the last look found chains */
-	uint64_t asleep_since;	  /* ns; 0: awake */
-	bool lingers;		  /* looks on before sleeping */
-	bool stopping;		  /* takes no more chains */
-	bool reported;		  /* that it is broken */
-	bool watched;		  /* kick is in the worker's epoll set */
-	struct vhi_notifier kick; /* none: the ring is polled */
+	unsigned int unpublished;     /* how many */
+	uint64_t dry_since;	      /* ns; 0: the last look found chains */
+	uint64_t asleep_since;	      /* ns; 0: awake */
+	uint32_t linger_ns;	      /* looks on so long before sleeping */
+	struct vh_queue *next_remote; /* on the worker's list */
+	bool logs;		      /* what it writes */
+	bool stopping;		      /* takes no more chains */
+	bool reported;		      /* that it is broken */
+	bool watched;		      /* kick is in the worker's epoll set */
+	struct vhi_notifier kick;     /* none: the ring is polled */
 	struct vhi_notifier call;
 	struct vhi_notifier err;
 	void *user;
@@ -96,8 +98,12 @@ struct vh_worker {
 	int epoll;
 	int wake;
 
+	/* shared, atomic: queues with completions from other threads */
+	struct vh_queue *remote;
+
 	/* W */
 	bool begun; /* worker_start was called */
+	struct vhi_notifier logged;
 	bool again; /* the device has more to do */
 	void *user;
 	struct vhi_task *waiting;
@@ -126,13 +132,18 @@ struct vh_device {
 	struct vh_device_opts opts;
 	void *user;
 	char *name;
-	struct vhi_log log;
+	struct vhi_log words; /* for people */
 
 	/* C */
 	uint64_t features;
 	uint8_t status;
 	struct vh_memory *memory;
+	struct vh_memory *iotlb;  /* NULL: ACCESS_PLATFORM isn't negotiated */
+	struct vh_dirty_log *log; /* NULL: there is none */
 	struct vhi_area area;
+
+	pthread_mutex_t iotlb_lock;
+	int log_fd; /* to be signalled when something was logged */
 
 	/* any thread, atomic */
 	uint32_t broken;      /* number of queues that are */
@@ -171,11 +182,14 @@ int vhi_worker_begin(struct vh_worker *worker);
 void vhi_worker_stop(struct vh_worker *worker);
 void vhi_worker_round(struct vh_worker *worker, int timeout_ms);
 void vhi_worker_stay_ready(struct vh_worker *worker);
+/* W: takes what other threads have completed. */
+void vhi_worker_take_remote(struct vh_worker *worker);
 /* W: what touches guest memory goes between these two. */
 void vhi_worker_guard(struct vh_worker *worker);
 void vhi_worker_unguard(struct vh_worker *worker);
 
 /* queue.c: the worker's side. */
+void vhi_queue_begin_linger(struct vh_queue *queue);
 uint64_t vhi_now_ns(void);
 void vhi_queue_activate(struct vh_queue *queue);
 void vhi_queue_run(struct vh_queue *queue);
@@ -209,6 +223,34 @@ int vhi_device_add_region(struct vh_backend *b, const struct vh_region *region);
 int vhi_device_remove_region(struct vh_backend *b,
 			     const struct vh_region *region);
 int vhi_device_drop_memory(struct vh_device *device);
+/* The map that rings use: an IOTLB, or guest memory itself. */
+struct vh_memory *vhi_device_map(const struct vh_device *device);
+
+/* iotlb.c: the control side, but for the misses. */
+int vhi_device_iotlb_update(struct vh_backend *b,
+			    const struct vh_iotlb_entry *entry);
+int vhi_device_iotlb_invalidate(struct vh_backend *b, vh_gpa iova,
+				uint64_t size);
+/* After the features have changed. */
+int vhi_device_choose_iotlb(struct vh_device *device);
+/* W: asks for what the ring waits for, if nobody has. */
+void vhi_queue_ask(struct vh_queue *queue);
+/* W: the ring ends. */
+void vhi_queue_stop_asking(struct vh_queue *queue);
+/* W: the ring has another map, which may have what was asked for. */
+void vhi_queue_look_again(struct vh_queue *queue, const struct vh_memory *map);
+/* Moves all rings to the device's present map; see memory.c. */
+void vhi_device_move(struct vh_device *device, bool drain);
+
+/* log.c: the control side. */
+int vhi_device_set_log_base(struct vh_backend *b,
+			    const struct vh_log_area *area, int fd);
+int vhi_device_set_log_fd(struct vh_backend *b, int fd);
+/* After the features or a ring's flags have changed. */
+int vhi_device_update_log(struct vh_device *device);
+void vhi_device_drop_log(struct vh_device *device);
+/* W: a ring begins. */
+int vhi_queue_start_log(struct vh_queue *queue);
 
 /* inflight.c */
 int vhi_device_get_inflight(struct vh_backend *b, struct vh_inflight *inflight,

@@ -16,10 +16,19 @@
 
 #define SECTION "Inflight I/O tracking"
 
-/* Parts begin at cache lines, so that queues don't share one. */
-static uint64_t part_size(uint16_t queue_size)
+static size_t queue_part(const struct vh_device *device, uint16_t queue_size)
 {
-	return (VH_VIRTQUEUE_INFLIGHT_SIZE(queue_size) + 63) & ~UINT64_C(63);
+	return device->features & VH_F_RING_PACKED
+		   ? VH_VIRTQUEUE_INFLIGHT_SIZE_PACKED(queue_size)
+		   : VH_VIRTQUEUE_INFLIGHT_SIZE(queue_size);
+}
+
+/* Parts begin at cache lines, so that queues don't share one. */
+static uint64_t part_size(const struct vh_device *device, uint16_t queue_size)
+{
+	uint64_t size = queue_part(device, queue_size);
+
+	return (size + 63) & ~UINT64_C(63);
 }
 
 static int check_numbers(struct vh_backend *b,
@@ -51,7 +60,8 @@ int vhi_device_get_inflight(struct vh_backend *b, struct vh_inflight *inflight,
 
 	if (r < 0)
 		return r;
-	size = part_size(inflight->queue_size) * inflight->num_queues;
+	size = part_size(vhi_device_of(b), inflight->queue_size) *
+	       inflight->num_queues;
 	fd = memfd_create("vhost-inflight", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	if (fd < 0)
 		return -errno;
@@ -71,7 +81,8 @@ int vhi_device_get_inflight(struct vh_backend *b, struct vh_inflight *inflight,
 static int check_file(struct vh_backend *b, const struct vh_inflight *inflight,
 		      int fd)
 {
-	uint64_t need = part_size(inflight->queue_size) * inflight->num_queues;
+	uint64_t need = part_size(vhi_device_of(b), inflight->queue_size) *
+			inflight->num_queues;
 	struct stat st;
 
 	if (fstat(fd, &st) < 0)
@@ -156,10 +167,10 @@ void *vhi_device_inflight(const struct vh_device *device, uint32_t queue,
 			  size_t *ret_size)
 {
 	const struct vhi_area *area = &device->area;
-	uint64_t part = part_size(area->queue_size);
+	uint64_t part = part_size(device, area->queue_size);
 
 	if (!area->map || queue >= area->num_queues)
 		return NULL;
-	*ret_size = VH_VIRTQUEUE_INFLIGHT_SIZE(area->queue_size);
+	*ret_size = queue_part(device, area->queue_size);
 	return area->start + queue * part;
 }

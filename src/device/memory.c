@@ -6,6 +6,7 @@
  */
 #include "device.h"
 
+#include <base/fault.h>
 #include <errno.h>
 
 struct move {
@@ -22,6 +23,8 @@ static int move_queue(struct vh_queue *queue, const struct move *move)
 		return VHI_AGAIN;
 	if (r < 0)
 		vhi_queue_check(queue);
+	vhi_queue_look_again(queue, move->memory);
+	vhi_queue_activate(queue);
 	if (move->drain && vh_virtqueue_holds_old_memory(queue->ring))
 		return VHI_AGAIN;
 	return 0;
@@ -43,29 +46,51 @@ static int run_move(struct vh_worker *worker, void *arg)
 	return result;
 }
 
-/* Takes over the caller's reference. */
-static void change_map(struct vh_device *device, struct vh_memory *memory,
-		       bool drain)
+void vhi_device_move(struct vh_device *device, bool drain)
 {
-	struct move move = {.memory = memory, .drain = drain};
-	struct vh_memory *old = device->memory;
+	struct move move = {.memory = vhi_device_map(device), .drain = drain};
 
-	device->memory = memory;
 	for (uint32_t i = 0; i < device->num_workers; i++) {
 		struct vh_worker *worker = &device->workers[i];
 
 		if (worker->running || !worker->threaded)
 			vhi_worker_call(worker, run_move, &move);
 	}
+}
+
+/* Takes over the caller's reference, if it doesn't fail. */
+static int change_map(struct vh_device *device, struct vh_memory *memory,
+		      bool drain)
+{
+	struct vh_memory *old = device->memory, *old_iotlb = device->iotlb;
+	struct vh_memory *iotlb = NULL;
+	int r = 0;
+
+	if (old_iotlb)
+		r = vh_iotlb_rebase(old_iotlb, memory, &iotlb);
+	if (r < 0) {
+		vh_memory_unref(memory);
+		return vhi_fault(&device->backend.fault, VH_FAULT_SYSTEM, r, "",
+				 "no memory for an IOTLB");
+	}
+	device->memory = memory;
+	device->iotlb = iotlb;
+	vhi_device_move(device, drain);
+	vh_memory_unref(old_iotlb);
 	vh_memory_unref(old);
+	return 0;
 }
 
 /* None of the old regions stays, so what vanished from one counts no more. */
-static void replace_map(struct vh_device *device, struct vh_memory *memory,
-			bool drain)
+static int replace_map(struct vh_device *device, struct vh_memory *memory,
+		       bool drain)
 {
-	change_map(device, memory, drain);
-	__atomic_store_n(&device->memory_vanished, false, __ATOMIC_RELEASE);
+	int r = change_map(device, memory, drain);
+
+	if (r == 0)
+		__atomic_store_n(&device->memory_vanished, false,
+				 __ATOMIC_RELEASE);
+	return r;
 }
 
 int vhi_device_add_region(struct vh_backend *b, const struct vh_region *region)
@@ -74,9 +99,7 @@ int vhi_device_add_region(struct vh_backend *b, const struct vh_region *region)
 	struct vh_memory *memory;
 	int r = vh_memory_add(device->memory, region, &b->fault, &memory);
 
-	if (r == 0)
-		change_map(device, memory, false);
-	return r;
+	return r < 0 ? r : change_map(device, memory, false);
 }
 
 int vhi_device_remove_region(struct vh_backend *b,
@@ -86,9 +109,7 @@ int vhi_device_remove_region(struct vh_backend *b,
 	struct vh_memory *memory;
 	int r = vh_memory_remove(device->memory, region, &b->fault, &memory);
 
-	if (r == 0)
-		change_map(device, memory, true);
-	return r;
+	return r < 0 ? r : change_map(device, memory, true);
 }
 
 /* Replaces *memory by itself and one more region. */
@@ -122,8 +143,7 @@ int vhi_device_set_mem_table(struct vh_backend *b,
 			return r;
 		}
 	}
-	replace_map(device, memory, true);
-	return 0;
+	return replace_map(device, memory, true);
 }
 
 int vhi_device_drop_memory(struct vh_device *device)
@@ -133,6 +153,5 @@ int vhi_device_drop_memory(struct vh_device *device)
 
 	if (r < 0)
 		return r;
-	replace_map(device, memory, false);
-	return 0;
+	return replace_map(device, memory, false);
 }

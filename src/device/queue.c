@@ -9,19 +9,27 @@
 #include <time.h>
 
 /*
- * Completions that the driver is shown without waiting for the rest of the
- * burst: while it consumes them and makes more requests, we work on the
- * rest, and neither side runs dry.
- */
-#define PUBLISH_AFTER 8
-
-/*
  * A driver that answers faster than a sleep and a wake-up take is waited for
  * awake, until that doesn't pay once. It has to wake up itself before it can
- * answer, and a sleep of ours seems longer by our own waking up.
+ * answer, and a sleep of ours seems longer by our own waking up. Who asked
+ * for longer (spin_us) gets that, and half of it for each time in which it
+ * didn't pay.
  */
 #define LINGER_NS      50000
 #define SHORT_SLEEP_NS 100000
+
+static uint32_t longest_linger(const struct vh_queue *queue)
+{
+	uint32_t spin_us = queue->device->opts.spin_us;
+
+	return spin_us ? spin_us * 1000 : LINGER_NS;
+}
+
+void vhi_queue_begin_linger(struct vh_queue *queue)
+{
+	queue->linger_ns = queue->device->opts.spin_us * 1000;
+	queue->dry_since = queue->asleep_since = 0;
+}
 
 uint64_t vhi_now_ns(void)
 {
@@ -71,8 +79,9 @@ void vhi_queue_kicked(struct vh_queue *queue)
 		return;
 	vh_virtqueue_disable_kick(queue->ring);
 	if (queue->asleep_since &&
-	    vhi_now_ns() - queue->asleep_since < SHORT_SLEEP_NS)
-		queue->lingers = true;
+	    vhi_now_ns() - queue->asleep_since <
+		(uint64_t)longest_linger(queue) + SHORT_SLEEP_NS - LINGER_NS)
+		queue->linger_ns = longest_linger(queue);
 	queue->asleep_since = 0;
 	vhi_queue_activate(queue);
 }
@@ -88,7 +97,7 @@ void vhi_queue_check(struct vh_queue *queue)
 	queue->reported = true;
 	count(&queue->counters.faults, 1);
 	__atomic_add_fetch(&device->broken, 1, __ATOMIC_RELAXED);
-	vhi_log_fault(&device->log, VH_LOG_WARN, "queue broken", why);
+	vhi_log_fault(&device->words, VH_LOG_WARN, "queue broken", why);
 	vhi_notifier_signal(&queue->err);
 	vhi_backend_vring_fault(&device->backend, why);
 }
@@ -96,12 +105,15 @@ void vhi_queue_check(struct vh_queue *queue)
 /* True while it pays to look on without asking for a kick. */
 static bool lingers(struct vh_queue *queue, uint64_t now)
 {
-	if (!queue->lingers)
+	if (!queue->linger_ns)
 		return false;
 	if (!queue->dry_since)
 		queue->dry_since = now;
-	queue->lingers = now - queue->dry_since < LINGER_NS;
-	return queue->lingers;
+	if (now - queue->dry_since < queue->linger_ns)
+		return true;
+	queue->linger_ns =
+	    queue->device->opts.spin_us ? queue->linger_ns / 2 : 0;
+	return false;
 }
 
 /* The ring ran dry: true if it must be looked at again at once. */
@@ -141,6 +153,8 @@ void vhi_queue_run(struct vh_queue *queue)
 	queue->active = n == 0 && stays_awake(queue);
 	if (n < 0)
 		vhi_queue_check(queue);
+	else
+		vhi_queue_ask(queue);
 }
 
 static void touch(struct vh_queue *queue)
@@ -162,6 +176,8 @@ void vhi_queue_publish(struct vh_queue *queue)
 		count(&queue->counters.calls, 1);
 		vhi_notifier_signal(&queue->call);
 	}
+	if (queue->logs)
+		vhi_notifier_signal(&queue->worker->logged);
 	vhi_queue_check(queue);
 }
 
@@ -226,8 +242,43 @@ void vh_queue_complete(struct vh_queue *queue, struct vh_chain *chain,
 {
 	vh_virtqueue_push(queue->ring, chain, written);
 	touch(queue);
-	if (++queue->unpublished >= PUBLISH_AFTER)
+	if (++queue->unpublished >= queue->device->opts.publish_after)
 		vhi_queue_publish(queue);
+}
+
+/* Its worker looks at a list of queues, each at a list of completions. */
+void vh_queue_complete_remote(struct vh_queue *queue, struct vh_chain *chain,
+			      uint32_t written)
+{
+	struct vh_worker *worker = queue->worker;
+	struct vh_queue *first;
+
+	if (!vh_virtqueue_push_remote(queue->ring, chain, written))
+		return;
+	first = __atomic_load_n(&worker->remote, __ATOMIC_RELAXED);
+	do
+		queue->next_remote = first;
+	/* Release: pairs with the acquire in vhi_worker_take_remote(). */
+	while (!__atomic_compare_exchange_n(&worker->remote, &first, queue,
+					    true, __ATOMIC_RELEASE,
+					    __ATOMIC_RELAXED));
+	if (!first)
+		vhi_eventfd_signal(worker->wake);
+}
+
+void vhi_worker_take_remote(struct vh_worker *worker)
+{
+	struct vh_queue *queue, *next;
+
+	if (!__atomic_load_n(&worker->remote, __ATOMIC_RELAXED))
+		return;
+	queue = __atomic_exchange_n(&worker->remote, NULL, __ATOMIC_ACQUIRE);
+	for (; queue; queue = next) {
+		/* Once its list is empty the queue may be put on ours again. */
+		next = queue->next_remote;
+		vh_virtqueue_take_remote(queue->ring);
+		touch(queue);
+	}
 }
 
 void vh_queue_break(struct vh_queue *queue, uint32_t code, const char *section,
@@ -249,13 +300,13 @@ void vh_queue_warn(struct vh_queue *queue, uint32_t code, const char *section,
 	struct vh_fault fault;
 	va_list args;
 
-	if (!vhi_log_wants(&queue->device->log, VH_LOG_WARN))
+	if (!vhi_log_wants(&queue->device->words, VH_LOG_WARN))
 		return;
 	va_start(args, format);
 	vhi_vfault(&fault, code, -EPROTO, section, format, args);
 	va_end(args);
 	fault.queue = queue->index;
-	vhi_log_fault(&queue->device->log, VH_LOG_WARN, "request", &fault);
+	vhi_log_fault(&queue->device->words, VH_LOG_WARN, "request", &fault);
 }
 
 bool vh_queue_abandoned(const struct vh_queue *queue)
@@ -273,7 +324,8 @@ uint32_t vh_queue_index(const struct vh_queue *queue)
 
 uint64_t vh_queue_features(const struct vh_queue *queue)
 {
-	return queue->device->features;
+	/* Logging may be switched meanwhile. */
+	return __atomic_load_n(&queue->device->features, __ATOMIC_RELAXED);
 }
 
 struct vh_worker *vh_queue_worker(const struct vh_queue *queue)

@@ -93,6 +93,7 @@ static void unstick(struct vh_worker *worker)
 		vhi_notifier_relieve(device->queues[i].call_fd);
 		vhi_notifier_relieve(device->queues[i].err_fd);
 	}
+	vhi_notifier_relieve(device->log_fd);
 }
 
 static void wait_done(struct vh_worker *worker, const struct vhi_task *task)

@@ -50,6 +50,11 @@ static struct vh_queue *find_stopped(struct vh_backend *b, uint32_t q)
 	return NULL;
 }
 
+static bool is_packed(const struct vh_queue *queue)
+{
+	return queue->device->features & VH_F_RING_PACKED;
+}
+
 int vhi_vring_set_num(struct vh_backend *b, uint32_t q, uint32_t num)
 {
 	uint32_t most = vhi_device_of(b)->opts.max_queue_size;
@@ -57,7 +62,10 @@ int vhi_vring_set_num(struct vh_backend *b, uint32_t q, uint32_t num)
 
 	if (!queue)
 		return b->fault.error;
-	if (num > most || !vhi_is_power_of_2(num))
+	if (is_packed(queue) && (!num || num > most))
+		return FAIL(b, q, VH_FAULT_RING_SIZE, -EINVAL,
+			    "queue size %u isn't from 1 to %u", num, most);
+	if (!is_packed(queue) && (num > most || !vhi_is_power_of_2(num)))
 		return FAIL(b, q, VH_FAULT_RING_SIZE, -EINVAL,
 			    "queue size %u isn't a power of two up to %u", num,
 			    most);
@@ -71,16 +79,39 @@ static int check_part(struct vh_backend *b, const struct vh_queue *queue,
 {
 	if (addr % align)
 		return FAIL(b, queue->index, VH_FAULT_RING_ADDR, -EFAULT,
-			    "%s ring at 0x%llx isn't aligned to %llu", part,
+			    "%s at 0x%llx isn't aligned to %llu", part,
 			    (unsigned long long)addr,
 			    (unsigned long long)align);
+	/* What an IOTLB doesn't have is asked for when the ring starts. */
+	if (vhi_device_of(b)->iotlb)
+		return 0;
 	if (!vh_memory_at(vhi_device_of(b)->memory, addr, size))
 		return FAIL(b, queue->index, VH_FAULT_RING_ADDR, -EFAULT,
-			    "%s ring, %llu bytes at 0x%llx, isn't in one "
-			    "memory region",
+			    "%s, %llu bytes at 0x%llx, isn't in one memory "
+			    "region",
 			    part, (unsigned long long)size,
 			    (unsigned long long)addr);
 	return 0;
+}
+
+/* A size that comes later is checked when the ring starts. */
+static int check_parts(struct vh_backend *b, const struct vh_queue *queue,
+		       const struct vh_vring_addr *addr)
+{
+	uint64_t num = queue->num ? queue->num : 1;
+	bool packed = is_packed(queue);
+	int r = check_part(b, queue,
+			   packed ? "descriptor ring" : "descriptor table",
+			   addr->descriptors, 16, 16 * num);
+
+	if (r == 0)
+		r = check_part(
+		    b, queue, packed ? "driver area" : "available ring",
+		    addr->available, packed ? 4 : 2, packed ? 4 : 6 + 2 * num);
+	if (r == 0)
+		r = check_part(b, queue, packed ? "device area" : "used ring",
+			       addr->used, 4, packed ? 4 : 6 + 8 * num);
+	return r;
 }
 
 static bool same_place(const struct vh_vring_addr *a,
@@ -94,7 +125,7 @@ int vhi_vring_set_addr(struct vh_backend *b, uint32_t q,
 		       const struct vh_vring_addr *addr)
 {
 	struct vh_queue *queue = find(b, q);
-	uint64_t num;
+	struct vh_vring_addr old;
 	int r;
 
 	if (!queue)
@@ -102,21 +133,24 @@ int vhi_vring_set_addr(struct vh_backend *b, uint32_t q,
 	if (queue->started && !same_place(&queue->addr, addr))
 		return FAIL(b, q, VH_FAULT_MSG_STATE, -EBUSY,
 			    "queue %u is started and can't be moved", q);
-	if (addr->flags & VH_VRING_F_LOG)
+	if (addr->flags & VH_VRING_F_LOG && !(b->capabilities & VH_CAP_LOG))
 		return FAIL(b, q, VH_FAULT_UNSUPPORTED, -EOPNOTSUPP,
-			    "queue %u: logging isn't negotiated", q);
-	/* A size that comes later is checked when the ring starts. */
-	num = queue->num ? queue->num : 1;
-	r = check_part(b, queue, "descriptor", addr->descriptors, 16, 16 * num);
-	if (r == 0)
-		r = check_part(b, queue, "available", addr->available, 2,
-			       6 + 2 * num);
-	if (r == 0)
-		r = check_part(b, queue, "used", addr->used, 4, 6 + 8 * num);
+			    "queue %u: logging isn't offered", q);
+	r = check_parts(b, queue, addr);
 	if (r < 0)
 		return r;
+	old = queue->addr;
 	queue->addr = *addr;
 	queue->has_addr = true;
+	if (!queue->started ||
+	    (old.flags == addr->flags && old.log == addr->log))
+		return 0;
+	r = vhi_device_update_log(vhi_device_of(b));
+	if (r < 0) {
+		queue->addr = old;
+		return FAIL(b, q, VH_FAULT_SYSTEM, r,
+			    "queue %u: logging can't change: error %d", q, -r);
+	}
 	return 0;
 }
 
@@ -126,12 +160,12 @@ int vhi_vring_set_base(struct vh_backend *b, uint32_t q, uint32_t base)
 
 	if (!queue)
 		return b->fault.error;
-	if (base > UINT16_MAX)
+	if (base > UINT16_MAX && !is_packed(queue))
 		return FAIL(b, q, VH_FAULT_MSG_FIELD, -EINVAL,
 			    "base 0x%x has bits above 15, which a split ring "
 			    "doesn't have",
 			    base);
-	queue->base = (uint16_t)base;
+	queue->base = base;
 	return 0;
 }
 
@@ -161,8 +195,10 @@ static int run_stop(struct vh_worker *worker, void *arg)
 		device->ops.queue_stop(device->user, queue);
 	vhi_queue_forget(queue);
 	vhi_queue_watch_kick(queue, -1);
+	vhi_queue_stop_asking(queue);
 	vh_virtqueue_free(queue->ring);
 	queue->ring = NULL;
+	queue->logs = false;
 	queue->stopping = false;
 	return 0;
 }
@@ -239,7 +275,8 @@ static int make_ring(struct vh_queue *queue, struct vh_fault *fault)
 	opts.max_segments = (uint16_t)device->opts.max_segments;
 	opts.inflight =
 	    vhi_device_inflight(device, queue->index, &opts.inflight_size);
-	return vh_virtqueue_new(&opts, device->memory, fault, &queue->ring);
+	return vh_virtqueue_new(&opts, vhi_device_map(device), fault,
+				&queue->ring);
 }
 
 /* W */
@@ -250,6 +287,13 @@ static int start_ring(struct vh_queue *queue, struct vh_fault *fault)
 
 	if (r < 0)
 		return r;
+	r = vhi_queue_start_log(queue);
+	if (r < 0) {
+		vhi_fault(fault, VH_FAULT_SYSTEM, r, "Migration",
+			  "queue %u can't be logged: error %d", queue->index,
+			  -r);
+		goto no_ring;
+	}
 	r = vhi_queue_watch_kick(queue, queue->kick_fd);
 	if (r < 0) {
 		vhi_fault(fault, VH_FAULT_MSG_FDS, r, SECTION,
@@ -288,6 +332,8 @@ static int run_start(struct vh_worker *worker, void *arg)
 	if (r < 0)
 		return r;
 	queue->live = queue->enabled;
+	vhi_queue_begin_linger(queue);
+	vhi_queue_ask(queue);
 	/* The driver may have made chains available long ago. */
 	vhi_queue_activate(queue);
 	/* Who served the queue before may have died before it called. */

@@ -54,6 +54,7 @@ int vhi_worker_init(struct vh_worker *worker, struct vh_device *device,
 	worker->index = index;
 	worker->threaded = device->opts.workers > 0;
 	worker->epoll = worker->wake = worker->watch_fd = -1;
+	worker->logged.fd = -1;
 	pthread_mutex_init(&worker->lock, NULL);
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
@@ -175,6 +176,7 @@ void vhi_worker_round(struct vh_worker *worker, int timeout_ms)
 		worker->watch_ready(worker->watch_user);
 	}
 	for (int i = 0; i < BURSTS_PER_ROUND; i++) {
+		vhi_worker_take_remote(worker);
 		run_active(worker);
 		settle(worker);
 		if (!worker->active_count || vhi_worker_is_wanted(worker))

@@ -17,17 +17,19 @@ static struct vh_memory *map_alloc(unsigned int count)
 {
 	size_t row = sizeof(vh_gpa) + sizeof(uint64_t) + sizeof(char *) +
 		     sizeof(struct vhi_region_rest);
-	struct vh_memory *memory = malloc(sizeof(*memory) + row * count);
+	struct vh_memory *memory =
+	    malloc(sizeof(*memory) + row * count +
+		   vhi_guide_room(count) * sizeof(struct vhi_granule));
 
 	if (!memory)
 		return NULL;
-	memory->refs = 1;
-	memory->count = count;
+	*memory = (struct vh_memory){.refs = 1, .count = count};
 	/* In the order of falling alignment, so that no column needs padding */
 	memory->bases = memory->columns;
 	memory->sizes = memory->bases + count;
 	memory->rest = (void *)(memory->sizes + count);
 	memory->hosts = (void *)(memory->rest + count);
+	memory->guide = (void *)(memory->hosts + count);
 	return memory;
 }
 
@@ -37,7 +39,6 @@ int vh_memory_new(struct vh_memory **ret_memory)
 
 	if (!memory)
 		return -ENOMEM;
-	memset(memory->shelves, 0, sizeof(memory->shelves));
 	*ret_memory = memory;
 	return 0;
 }
@@ -55,6 +56,16 @@ static struct vh_memory *map_derive(const struct vh_memory *old,
 		memory->shelves[i] =
 		    i == own ? shelf : vhi_shelf_ref(old->shelves[i]);
 	return memory;
+}
+
+/* An IOTLB has entries and no regions: the caller took one map for another. */
+static int check_kind(const struct vh_memory *old, struct vh_fault *fault)
+{
+	if (!old->guest)
+		return 0;
+	return vhi_fault(fault, VH_FAULT_CALLER, -EINVAL, NULL,
+			 "an IOTLB has no regions to add or remove; its map of "
+			 "guest memory has");
 }
 
 static int check_shape(const struct vh_region *region, struct vh_fault *fault)
@@ -123,8 +134,11 @@ static int check_user(const struct vh_memory *old,
 static int check_region(const struct vh_memory *old, unsigned int at,
 			const struct vh_region *region, struct vh_fault *fault)
 {
-	int err = check_shape(region, fault);
+	int err = check_kind(old, fault);
 
+	if (err < 0)
+		return err;
+	err = check_shape(region, fault);
 	if (err < 0)
 		return err;
 	if (old->count >= VH_MEMORY_MAX_REGIONS)
@@ -188,6 +202,7 @@ static struct vh_memory *map_with(const struct vh_memory *old, unsigned int at,
 	column_insert(memory->hosts, old->hosts, count, at, &host,
 		      sizeof(*old->hosts));
 	column_insert(memory->rest, old->rest, count, at, &rest, sizeof(rest));
+	vhi_guide_make(memory);
 	return memory;
 }
 
@@ -195,6 +210,8 @@ int vh_memory_add(const struct vh_memory *old, const struct vh_region *region,
 		  struct vh_fault *fault, struct vh_memory **ret_memory)
 {
 	unsigned int at = vhi_map_search(old, region->guest);
+	struct vhi_file_part part = {region->fd, region->fd_offset,
+				     region->size, &region->guest};
 	struct vhi_mapping *mapping;
 	struct vh_memory *memory;
 	char *host;
@@ -205,7 +222,7 @@ int vh_memory_add(const struct vh_memory *old, const struct vh_region *region,
 	err = check_region(old, at, region, fault);
 	if (err < 0)
 		return err;
-	err = vhi_mapping_new(region, fault, &mapping, &host);
+	err = vhi_mapping_new(&part, fault, &mapping, &host);
 	if (err < 0)
 		return err;
 	memory = map_with(old, at, region, mapping, host);
@@ -243,6 +260,7 @@ static struct vh_memory *map_without(const struct vh_memory *old,
 	column_remove(memory->hosts, old->hosts, count, at,
 		      sizeof(*old->hosts));
 	column_remove(memory->rest, old->rest, count, at, sizeof(*old->rest));
+	vhi_guide_make(memory);
 	return memory;
 }
 
@@ -252,7 +270,10 @@ int vh_memory_remove(const struct vh_memory *old,
 {
 	unsigned int at = vhi_map_search(old, region->guest);
 	struct vh_memory *memory;
+	int err = check_kind(old, fault);
 
+	if (err < 0)
+		return err;
 	if (at >= old->count || old->bases[at] != region->guest ||
 	    old->sizes[at] != region->size ||
 	    old->rest[at].user.raw != region->user.raw)
@@ -280,12 +301,16 @@ struct vh_memory *vh_memory_ref(const struct vh_memory *memory)
 	return shared;
 }
 
+/* With an IOTLB goes its reference to the map that it leads into. */
 void vh_memory_unref(struct vh_memory *memory)
 {
-	if (!memory ||
-	    __atomic_sub_fetch(&memory->refs, 1, __ATOMIC_ACQ_REL) > 0)
-		return;
-	for (unsigned int i = 0; i < VHI_SHELVES; i++)
-		vhi_shelf_unref(memory->shelves[i]);
-	free(memory);
+	while (memory &&
+	       __atomic_sub_fetch(&memory->refs, 1, __ATOMIC_ACQ_REL) == 0) {
+		struct vh_memory *guest = memory->guest;
+
+		for (unsigned int i = 0; i < VHI_SHELVES; i++)
+			vhi_shelf_unref(memory->shelves[i]);
+		free(memory);
+		memory = guest;
+	}
 }

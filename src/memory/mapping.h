@@ -31,12 +31,21 @@ struct vhi_shelf {
 	struct vhi_mapping *mappings[VHI_SHELF_PLACES]; /* NULL: free */
 };
 
+/* What is to be mapped. */
+struct vhi_file_part {
+	int fd;
+	uint64_t offset;
+	uint64_t size;
+	/* for words: the region's guest address, or NULL for a dirty log */
+	const vh_gpa *guest;
+};
+
 /*
- * Maps what region describes, which has been found to have a size and not to
- * wrap. *ret_host is where its first byte is; that isn't the mapping's start
- * if fd_offset isn't aligned.
+ * Maps a part of a file, which has been found to have a size and not to wrap.
+ * *ret_host is where its first byte is; that isn't the mapping's start if the
+ * offset isn't aligned.
  */
-int vhi_mapping_new(const struct vh_region *region, struct vh_fault *fault,
+int vhi_mapping_new(const struct vhi_file_part *part, struct vh_fault *fault,
 		    struct vhi_mapping **ret_mapping, char **ret_host);
 void vhi_mapping_unref(struct vhi_mapping *mapping);
 

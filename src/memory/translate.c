@@ -21,6 +21,12 @@ bool vhi_memory_find(const struct vh_memory *memory, vh_gpa guest,
 	hit->base = memory->bases[at];
 	hit->size = memory->sizes[at];
 	hit->host = memory->hosts[at];
+	hit->guest = hit->base;
+	hit->access = VH_ACCESS_READ | VH_ACCESS_WRITE;
+	if (__builtin_expect(memory->accesses != NULL, 0)) {
+		hit->guest = memory->guests[at];
+		hit->access = memory->accesses[at];
+	}
 	return true;
 }
 

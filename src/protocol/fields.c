@@ -9,16 +9,9 @@
 #define VRING_ADDR_F_LOG 1u
 #define STATUS_MAX	 255
 #define QUEUE_SIZE_MAX	 32768
+#define IOTLB_PERM_MAX	 3
 /* Foreign mapping, grant mapping, not to be mapped in advance. */
 #define XEN_FLAGS ((1u << 0) | (1u << 1) | (1u << 8))
-
-enum {
-	IOTLB_MISS = 1,
-	IOTLB_UPDATE = 2,
-	IOTLB_INVALIDATE = 3,
-	IOTLB_ACCESS_FAIL = 4,
-	IOTLB_PERM_MAX = 3,
-};
 
 static int bad_field(const struct vhi_decoder *d, const char *field,
 		     uint64_t value, const char *rule)
@@ -158,8 +151,9 @@ static int read_log(struct vhi_decoder *d, struct vh_message *m)
 static int read_iotlb(struct vhi_decoder *d, struct vh_message *m)
 {
 	bool back = d->direction == VH_USER_FROM_BACKEND;
-	uint8_t first = back ? IOTLB_MISS : IOTLB_UPDATE;
-	uint8_t second = back ? IOTLB_ACCESS_FAIL : IOTLB_INVALIDATE;
+	uint8_t first = back ? VH_USER_IOTLB_MISS : VH_USER_IOTLB_UPDATE;
+	uint8_t second =
+	    back ? VH_USER_IOTLB_ACCESS_FAIL : VH_USER_IOTLB_INVALIDATE;
 
 	m->iotlb.iova = vhi_read_u64(&d->in);
 	m->iotlb.size = vhi_read_u64(&d->in);

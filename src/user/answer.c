@@ -80,7 +80,9 @@ static bool refuse(struct vh_user_server *server,
 	    server->fault.code != VH_FAULT_MSG_SIZE &&
 	    server->fault.code != VH_FAULT_MSG_FDS)
 		return refuse_config(server);
-	if (ackable && wants_ack(server, header))
+	/* The reply to IOTLB_MSG is an acknowledgement that always comes. */
+	if (header->id == VH_USER_IOTLB_MSG ||
+	    (ackable && wants_ack(server, header)))
 		return acknowledge(server, header->id, error);
 	/* The guest writes what it likes; that isn't the front-end's fault. */
 	return header->id == VH_USER_SET_CONFIG &&

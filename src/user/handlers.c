@@ -4,7 +4,7 @@
  * checked against the table; what depends on the back-end is checked here or
  * by the back-end itself.
  */
-#include "server.h"
+#include "handler.h"
 
 #include <base/check.h>
 #include <base/fault.h>
@@ -12,8 +12,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-/* Passes on what the back-end said about its failure. */
-static int done(struct vh_user_server *server, int r)
+int vhi_done(struct vh_user_server *server, int r)
 {
 	if (r >= 0)
 		return 0;
@@ -24,20 +23,13 @@ static int done(struct vh_user_server *server, int r)
 	return r;
 }
 
-static int reply_u64(struct vhi_reply *reply, uint64_t value)
+int vhi_reply_u64(struct vhi_reply *reply, uint64_t value)
 {
 	reply->made = true;
 	reply->message.payload = VH_PAYLOAD_U64;
 	reply->message.u64 = value;
 	return 0;
 }
-
-#define HANDLER(name)                                                          \
-	static int name(struct vh_user_server *server,                         \
-			const struct vh_message *m, struct vhi_reply *reply)
-
-/* Most handlers don't need all of their parameters. */
-#define UNUSED(x) ((void)(x))
 
 uint64_t vhi_protocol_features(const struct vh_user_server *server)
 {
@@ -56,19 +48,21 @@ uint64_t vhi_protocol_features(const struct vh_user_server *server)
 		bits |= VHI_BIT(VH_USER_PROTOCOL_F_CONFIGURE_MEM_SLOTS);
 	if (can & VH_CAP_INFLIGHT)
 		bits |= VHI_BIT(VH_USER_PROTOCOL_F_INFLIGHT_SHMFD);
+	if (can & VH_CAP_LOG)
+		bits |= VHI_BIT(VH_USER_PROTOCOL_F_LOG_SHMFD);
 	return bits;
 }
 
-HANDLER(get_features)
+static HANDLER(get_features)
 {
 	uint64_t features;
 	int r = vh_backend_get_features(server->backend, &features);
 
 	UNUSED(m);
 	if (r < 0)
-		return done(server, r);
-	return reply_u64(reply,
-			 features | VHI_BIT(VH_USER_F_PROTOCOL_FEATURES));
+		return vhi_done(server, r);
+	return vhi_reply_u64(reply,
+			     features | VHI_BIT(VH_USER_F_PROTOCOL_FEATURES));
 }
 
 static int enable_all(struct vh_user_server *server, bool enable)
@@ -78,7 +72,7 @@ static int enable_all(struct vh_user_server *server, bool enable)
 
 	for (uint32_t i = 0; r >= 0 && i < queues; i++)
 		r = vh_backend_set_vring_enable(server->backend, i, enable);
-	return done(server, r);
+	return vhi_done(server, r);
 }
 
 static void note_features(struct vh_user_server *server)
@@ -94,27 +88,27 @@ static void note_features(struct vh_user_server *server)
 		(unsigned long long)server->session.context.protocol_features);
 }
 
-HANDLER(set_features)
+static HANDLER(set_features)
 {
 	uint64_t own = VHI_BIT(VH_USER_F_PROTOCOL_FEATURES);
 	int r = vh_backend_set_features(server->backend, m->u64 & ~own);
 
 	UNUSED(reply);
 	if (r < 0)
-		return done(server, r);
+		return vhi_done(server, r);
 	server->session.context.features = m->u64;
 	note_features(server);
 	/* Such a front-end knows nothing of enabling ("Ring states"). */
 	return m->u64 & own ? 0 : enable_all(server, true);
 }
 
-HANDLER(get_protocol_features)
+static HANDLER(get_protocol_features)
 {
 	UNUSED(m);
-	return reply_u64(reply, vhi_protocol_features(server));
+	return vhi_reply_u64(reply, vhi_protocol_features(server));
 }
 
-HANDLER(set_protocol_features)
+static HANDLER(set_protocol_features)
 {
 	uint64_t unknown = m->u64 & ~vhi_protocol_features(server);
 
@@ -129,152 +123,50 @@ HANDLER(set_protocol_features)
 	return 0;
 }
 
-HANDLER(set_owner)
+static HANDLER(set_owner)
 {
 	UNUSED(m), UNUSED(reply);
-	return done(server, vh_backend_set_owner(server->backend));
+	return vhi_done(server, vh_backend_set_owner(server->backend));
 }
 
-HANDLER(reset_owner)
+static HANDLER(reset_owner)
 {
 	UNUSED(m), UNUSED(reply);
 	return enable_all(server, false);
 }
 
-HANDLER(get_queue_num)
+static HANDLER(get_queue_num)
 {
 	uint32_t queues;
 	int r = vh_backend_get_queue_num(server->backend, &queues);
 
 	UNUSED(m);
-	return r < 0 ? done(server, r) : reply_u64(reply, queues);
+	return r < 0 ? vhi_done(server, r) : vhi_reply_u64(reply, queues);
 }
 
-HANDLER(get_max_mem_slots)
+static HANDLER(get_max_mem_slots)
 {
 	uint32_t slots;
 	int r = vh_backend_get_max_mem_slots(server->backend, &slots);
 
 	UNUSED(m);
-	return r < 0 ? done(server, r) : reply_u64(reply, slots);
+	return r < 0 ? vhi_done(server, r) : vhi_reply_u64(reply, slots);
 }
 
-/* The back-end has taken the regions; now we note where they are. */
-static int noted(struct vh_user_server *server, int r)
-{
-	return r == 0 ? 0
-		      : vhi_fault(&server->fault, VH_FAULT_SYSTEM, r, "",
-				  "the list of memory regions: %s",
-				  strerrordesc_np(-r));
-}
-
-static struct vh_region region_of(const struct vh_message_region *from, int fd)
-{
-	return (struct vh_region){
-	    .guest = from->guest,
-	    .size = from->size,
-	    .user = {from->user},
-	    .fd_offset = from->mmap_offset,
-	    .fd = fd,
-	};
-}
-
-HANDLER(set_mem_table)
-{
-	struct vhi_session *session = &server->session;
-	struct vh_region regions[VH_USER_MAX_TABLE_REGIONS];
-	uint32_t count = m->mem_table.count;
-	int r;
-
-	UNUSED(reply);
-	for (uint32_t i = 0; i < count; i++)
-		regions[i] =
-		    region_of(&m->mem_table.regions[i],
-			      vhi_channel_take_fd(session->channel, i));
-	r = done(server,
-		 vh_backend_set_mem_table(server->backend, regions, count));
-	if (r == 0)
-		r = noted(server,
-			  vhi_regions_set(&session->regions, regions, count));
-	for (uint32_t i = 0; i < count; i++)
-		vhi_fd_close(&regions[i].fd);
-	return r;
-}
-
-HANDLER(add_mem_reg)
-{
-	struct vhi_session *session = &server->session;
-	struct vh_region region =
-	    region_of(&m->mem_region, vhi_channel_take_fd(session->channel, 0));
-	int r = done(server, vh_backend_add_region(server->backend, &region));
-
-	UNUSED(reply);
-	if (r == 0)
-		r = noted(server, vhi_regions_add(&session->regions, &region));
-	vhi_fd_close(&region.fd);
-	return r;
-}
-
-HANDLER(rem_mem_reg)
-{
-	struct vh_region region = region_of(&m->mem_region, -1);
-	int r =
-	    done(server, vh_backend_remove_region(server->backend, &region));
-
-	UNUSED(reply);
-	if (r == 0)
-		vhi_regions_remove(&server->session.regions, &region);
-	return r;
-}
-
-HANDLER(set_vring_num)
+static HANDLER(set_vring_num)
 {
 	UNUSED(reply);
-	return done(server, vh_backend_set_vring_num(
-				server->backend, m->state.index, m->state.num));
+	return vhi_done(server,
+			vh_backend_set_vring_num(server->backend,
+						 m->state.index, m->state.num));
 }
 
-static int to_guest(struct vh_user_server *server, const char *part,
-		    uint64_t user, vh_gpa *ret_guest)
-{
-	if (vhi_regions_to_guest(&server->session.regions,
-				 (struct vh_user_addr){user}, ret_guest))
-		return 0;
-	return vhi_fault(&server->fault, VH_FAULT_RING_ADDR, -EFAULT,
-			 "A vring address description",
-			 "%s ring at front-end address 0x%llx isn't in any "
-			 "memory region",
-			 part, (unsigned long long)user);
-}
-
-HANDLER(set_vring_addr)
-{
-	struct vh_vring_addr addr = {
-	    .flags = m->addr.flags,
-	    .log = m->addr.log,
-	};
-	int r = to_guest(server, "descriptor", m->addr.descriptors,
-			 &addr.descriptors);
-
-	UNUSED(reply);
-	if (r == 0)
-		r = to_guest(server, "available", m->addr.available,
-			     &addr.available);
-	if (r == 0)
-		r = to_guest(server, "used", m->addr.used, &addr.used);
-	if (r < 0) {
-		server->fault.queue = m->addr.index;
-		return r;
-	}
-	return done(server, vh_backend_set_vring_addr(server->backend,
-						      m->addr.index, &addr));
-}
-
-HANDLER(set_vring_base)
+static HANDLER(set_vring_base)
 {
 	UNUSED(reply);
-	return done(server, vh_backend_set_vring_base(
-				server->backend, m->state.index, m->state.num));
+	return vhi_done(server, vh_backend_set_vring_base(server->backend,
+							  m->state.index,
+							  m->state.num));
 }
 
 static void note_started(struct vh_user_server *server, uint32_t queue,
@@ -288,14 +180,14 @@ static void note_started(struct vh_user_server *server, uint32_t queue,
 		*word &= ~VHI_BIT(queue % 64);
 }
 
-HANDLER(get_vring_base)
+static HANDLER(get_vring_base)
 {
 	uint32_t base;
 	int r =
 	    vh_backend_get_vring_base(server->backend, m->state.index, &base);
 
 	if (r < 0)
-		return done(server, r);
+		return vhi_done(server, r);
 	note_started(server, m->state.index, false);
 	reply->made = true;
 	reply->message.payload = VH_PAYLOAD_VRING_STATE;
@@ -315,10 +207,10 @@ static int set_vring_fd(struct vh_user_server *server,
 	int r = set(server->backend, m->vring_fd.index, fd);
 
 	vhi_fd_close(&fd);
-	return done(server, r);
+	return vhi_done(server, r);
 }
 
-HANDLER(set_vring_kick)
+static HANDLER(set_vring_kick)
 {
 	int r = set_vring_fd(server, m, vh_backend_set_vring_kick);
 
@@ -327,28 +219,28 @@ HANDLER(set_vring_kick)
 		return r;
 	note_started(server, m->vring_fd.index, true);
 	server->pause_ms = VHI_FIRST_PAUSE_MS;
-	vhi_session_tell_config(server);
+	vhi_news_tell(server);
 	return 0;
 }
 
-HANDLER(set_vring_call)
+static HANDLER(set_vring_call)
 {
 	UNUSED(reply);
 	return set_vring_fd(server, m, vh_backend_set_vring_call);
 }
 
-HANDLER(set_vring_err)
+static HANDLER(set_vring_err)
 {
 	UNUSED(reply);
 	return set_vring_fd(server, m, vh_backend_set_vring_err);
 }
 
-HANDLER(set_vring_enable)
+static HANDLER(set_vring_enable)
 {
 	UNUSED(reply);
-	return done(server,
-		    vh_backend_set_vring_enable(server->backend, m->state.index,
-						m->state.num != 0));
+	return vhi_done(server, vh_backend_set_vring_enable(server->backend,
+							    m->state.index,
+							    m->state.num != 0));
 }
 
 /* A socket, or a pipe from a front-end that doesn't want to answer. */
@@ -371,7 +263,7 @@ static int own_reverse_fd(int *fd)
 	return 0;
 }
 
-HANDLER(set_backend_req_fd)
+static HANDLER(set_backend_req_fd)
 {
 	struct vhi_channel *reverse = NULL;
 	int fd = vhi_channel_take_fd(server->session.channel, 0);
@@ -387,18 +279,18 @@ HANDLER(set_backend_req_fd)
 				 "the descriptor can't be used: %s",
 				 strerrordesc_np(-r));
 	}
-	vhi_session_set_reverse(server, reverse);
-	vhi_session_tell_config(server);
+	vhi_news_set_channel(server, reverse);
+	vhi_news_tell(server);
 	return 0;
 }
 
-HANDLER(get_config)
+static HANDLER(get_config)
 {
 	int r = vh_backend_get_config(server->backend, m->config.offset,
 				      reply->config, m->config.size);
 
 	if (r < 0)
-		return done(server, r);
+		return vhi_done(server, r);
 	reply->made = true;
 	reply->message.payload = VH_PAYLOAD_CONFIG;
 	reply->message.config.offset = m->config.offset;
@@ -408,36 +300,37 @@ HANDLER(get_config)
 	return 0;
 }
 
-HANDLER(set_config)
+static HANDLER(set_config)
 {
 	UNUSED(reply);
-	return done(server,
-		    vh_backend_set_config(server->backend, m->config.offset,
-					  m->config.data, m->config.size,
-					  m->config.flags));
+	return vhi_done(server,
+			vh_backend_set_config(server->backend, m->config.offset,
+					      m->config.data, m->config.size,
+					      m->config.flags));
 }
 
-HANDLER(reset_device)
+static HANDLER(reset_device)
 {
 	UNUSED(m), UNUSED(reply);
 	memset(server->session.started, 0, sizeof(server->session.started));
-	return done(server, vh_backend_reset_device(server->backend));
+	server->session.context.features = 0;
+	return vhi_done(server, vh_backend_reset_device(server->backend));
 }
 
-HANDLER(set_status)
+static HANDLER(set_status)
 {
 	UNUSED(reply);
-	return done(server,
-		    vh_backend_set_status(server->backend, (uint8_t)m->u64));
+	return vhi_done(
+	    server, vh_backend_set_status(server->backend, (uint8_t)m->u64));
 }
 
-HANDLER(get_status)
+static HANDLER(get_status)
 {
 	uint8_t status;
 	int r = vh_backend_get_status(server->backend, &status);
 
 	UNUSED(m);
-	return r < 0 ? done(server, r) : reply_u64(reply, status);
+	return r < 0 ? vhi_done(server, r) : vhi_reply_u64(reply, status);
 }
 
 static struct vh_inflight inflight_of(const struct vh_message *m)
@@ -450,13 +343,13 @@ static struct vh_inflight inflight_of(const struct vh_message *m)
 	};
 }
 
-HANDLER(get_inflight_fd)
+static HANDLER(get_inflight_fd)
 {
 	struct vh_inflight area = inflight_of(m);
 	int r = vh_backend_get_inflight(server->backend, &area, &reply->fd);
 
 	if (r < 0)
-		return done(server, r);
+		return vhi_done(server, r);
 	reply->made = true;
 	reply->message.payload = VH_PAYLOAD_INFLIGHT;
 	reply->message.inflight.mmap_size = area.mmap_size;
@@ -466,7 +359,7 @@ HANDLER(get_inflight_fd)
 	return 0;
 }
 
-HANDLER(set_inflight_fd)
+static HANDLER(set_inflight_fd)
 {
 	const struct vh_inflight area = inflight_of(m);
 	int fd = vhi_channel_take_fd(server->session.channel, 0);
@@ -474,7 +367,7 @@ HANDLER(set_inflight_fd)
 
 	UNUSED(reply);
 	vhi_fd_close(&fd);
-	return done(server, r);
+	return vhi_done(server, r);
 }
 
 static int (*const handlers[])(struct vh_user_server *server,
@@ -484,9 +377,11 @@ static int (*const handlers[])(struct vh_user_server *server,
     [VH_USER_SET_FEATURES] = set_features,
     [VH_USER_SET_OWNER] = set_owner,
     [VH_USER_RESET_OWNER] = reset_owner,
-    [VH_USER_SET_MEM_TABLE] = set_mem_table,
+    [VH_USER_SET_MEM_TABLE] = vhi_set_mem_table,
+    [VH_USER_SET_LOG_BASE] = vhi_set_log_base,
+    [VH_USER_SET_LOG_FD] = vhi_set_log_fd,
     [VH_USER_SET_VRING_NUM] = set_vring_num,
-    [VH_USER_SET_VRING_ADDR] = set_vring_addr,
+    [VH_USER_SET_VRING_ADDR] = vhi_set_vring_addr,
     [VH_USER_SET_VRING_BASE] = set_vring_base,
     [VH_USER_GET_VRING_BASE] = get_vring_base,
     [VH_USER_SET_VRING_KICK] = set_vring_kick,
@@ -497,14 +392,15 @@ static int (*const handlers[])(struct vh_user_server *server,
     [VH_USER_GET_QUEUE_NUM] = get_queue_num,
     [VH_USER_SET_VRING_ENABLE] = set_vring_enable,
     [VH_USER_SET_BACKEND_REQ_FD] = set_backend_req_fd,
+    [VH_USER_IOTLB_MSG] = vhi_iotlb_msg,
     [VH_USER_GET_CONFIG] = get_config,
     [VH_USER_SET_CONFIG] = set_config,
     [VH_USER_GET_INFLIGHT_FD] = get_inflight_fd,
     [VH_USER_SET_INFLIGHT_FD] = set_inflight_fd,
     [VH_USER_RESET_DEVICE] = reset_device,
     [VH_USER_GET_MAX_MEM_SLOTS] = get_max_mem_slots,
-    [VH_USER_ADD_MEM_REG] = add_mem_reg,
-    [VH_USER_REM_MEM_REG] = rem_mem_reg,
+    [VH_USER_ADD_MEM_REG] = vhi_add_mem_reg,
+    [VH_USER_REM_MEM_REG] = vhi_rem_mem_reg,
     [VH_USER_SET_STATUS] = set_status,
     [VH_USER_GET_STATUS] = get_status,
 };

@@ -126,7 +126,7 @@ static void on_timer(struct vh_user_server *server)
 static void on_wake(struct vh_user_server *server)
 {
 	vhi_eventfd_drain(server->wake);
-	vhi_session_tell_config(server);
+	vhi_news_tell(server);
 }
 
 static void on_event(struct vh_user_server *server, int fd)
@@ -141,7 +141,7 @@ static void on_event(struct vh_user_server *server, int fd)
 		if (!session->channel)
 			accept_one(server);
 	} else if (session->reverse && fd == vhi_channel_fd(session->reverse)) {
-		vhi_session_flush_news(server);
+		vhi_news_flush(server);
 	} else if (session->channel && fd == vhi_channel_fd(session->channel)) {
 		if (vhi_session_progress(server))
 			return;

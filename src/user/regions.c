@@ -59,8 +59,8 @@ void vhi_regions_free(struct vhi_user_regions *regions)
 	*regions = (struct vhi_user_regions){0};
 }
 
-bool vhi_regions_to_guest(const struct vhi_user_regions *regions,
-			  struct vh_user_addr user, vh_gpa *ret_guest)
+uint64_t vhi_regions_to_guest(const struct vhi_user_regions *regions,
+			      struct vh_user_addr user, vh_gpa *ret_guest)
 {
 	for (unsigned int i = 0; i < regions->count; i++) {
 		const struct vh_region *r = &regions->list[i];
@@ -68,7 +68,7 @@ bool vhi_regions_to_guest(const struct vhi_user_regions *regions,
 		if (user.raw < r->user.raw || user.raw - r->user.raw >= r->size)
 			continue;
 		*ret_guest = r->guest + (user.raw - r->user.raw);
-		return true;
+		return r->size - (user.raw - r->user.raw);
 	}
-	return false;
+	return 0;
 }

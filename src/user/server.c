@@ -16,10 +16,12 @@
 
 static void on_config_changed(void *user)
 {
-	struct vh_user_server *server = user;
+	vhi_news_config(user);
+}
 
-	__atomic_store_n(&server->config_changed, true, __ATOMIC_RELEASE);
-	vhi_eventfd_signal(server->wake);
+static void on_iotlb_miss(void *user, vh_gpa iova, uint32_t access)
+{
+	vhi_news_miss(user, iova, access);
 }
 
 static void on_vring_fault(void *user, const struct vh_fault *fault)
@@ -86,6 +88,7 @@ static int listen_to_backend(struct vh_user_server *server)
 
 	events.config_changed = on_config_changed;
 	events.vring_fault = on_vring_fault;
+	events.iotlb_miss = on_iotlb_miss;
 	r = vh_backend_set_events(server->backend, &events, server);
 	server->listens = r == 0;
 	return r;

@@ -29,12 +29,27 @@ struct vhi_user_regions {
 	struct vh_region *list; /* room for VH_MEMORY_MAX_REGIONS, or NULL */
 };
 
+/* Entries of the IOTLB that rings wait for and nobody was asked for yet. */
+#define VHI_MISSES_MAX 256
+
+struct vhi_miss {
+	vh_gpa iova;
+	uint32_t access; /* VH_ACCESS_... */
+};
+
+struct vhi_misses {
+	unsigned int first;
+	unsigned int count;
+	struct vhi_miss list[VHI_MISSES_MAX];
+};
+
 struct vhi_session {
 	struct vhi_channel *channel; /* NULL: nobody is connected */
 	struct vhi_channel *reverse; /* of SET_BACKEND_REQ_FD, or NULL */
 	struct vh_message_context context;
 	struct vhi_user_regions regions;
 	uint64_t started[4]; /* a bit for each of 256 rings */
+	bool said_mute;	     /* that there is nobody to ask */
 };
 
 struct vh_user_server {
@@ -68,6 +83,7 @@ struct vh_user_server {
 	pthread_mutex_t lock;
 	struct vh_user_server_info info;
 	struct vh_fault last_fault;
+	struct vhi_misses misses;
 };
 
 /* An answer in the making. */
@@ -99,15 +115,21 @@ int vhi_session_open(struct vh_user_server *server, int socket); /* owns it */
 void vhi_session_close(struct vh_user_server *server);
 /* Readable or writable; false: the session has ended. */
 bool vhi_session_progress(struct vh_user_server *server);
-void vhi_session_tell_config(struct vh_user_server *server);
-/* The reverse channel takes more, or nothing any more. */
-void vhi_session_flush_news(struct vh_user_server *server);
-/* Takes over the channel; NULL ends the present one. */
-void vhi_session_set_reverse(struct vh_user_server *server,
-			     struct vhi_channel *reverse);
 void vhi_session_note_fault(struct vh_user_server *server,
 			    const struct vh_fault *fault);
 bool vhi_session_has(const struct vh_user_server *server, unsigned int bit);
+
+/* news.c: what happened, from any thread. */
+void vhi_news_config(struct vh_user_server *server);
+void vhi_news_miss(struct vh_user_server *server, vh_gpa iova, uint32_t access);
+/* Tells the front-end what there is, as far as that can be done now. */
+void vhi_news_tell(struct vh_user_server *server);
+/* The reverse channel takes more, or nothing any more. */
+void vhi_news_flush(struct vh_user_server *server);
+/* Takes over the channel; NULL ends the present one. */
+void vhi_news_set_channel(struct vh_user_server *server,
+			  struct vhi_channel *reverse);
+void vhi_news_forget_misses(struct vh_user_server *server);
 
 /* answer.c: one frame; false: the connection must end. */
 bool vhi_answer(struct vh_user_server *server, const struct vhi_frame *frame);
@@ -125,7 +147,8 @@ int vhi_regions_add(struct vhi_user_regions *regions,
 void vhi_regions_remove(struct vhi_user_regions *regions,
 			const struct vh_region *region);
 void vhi_regions_free(struct vhi_user_regions *regions);
-bool vhi_regions_to_guest(const struct vhi_user_regions *regions,
-			  struct vh_user_addr user, vh_gpa *ret_guest);
+/* How many bytes of its region there are from it on; 0: it is in none. */
+uint64_t vhi_regions_to_guest(const struct vhi_user_regions *regions,
+			      struct vh_user_addr user, vh_gpa *ret_guest);
 
 #endif

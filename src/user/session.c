@@ -60,7 +60,8 @@ void vhi_session_close(struct vh_user_server *server)
 				       vh_backend_fault(server->backend));
 	vhi_server_unwatch(server, vhi_channel_fd(session->channel));
 	vhi_channel_free(session->channel);
-	vhi_session_set_reverse(server, NULL);
+	vhi_news_set_channel(server, NULL);
+	vhi_news_forget_misses(server);
 	vhi_regions_free(&session->regions);
 	*session = (struct vhi_session){0};
 	vhi_server_set_timer(server, 0);
@@ -127,69 +128,4 @@ bool vhi_session_progress(struct vh_user_server *server)
 		return false;
 	set_patience(server);
 	return true;
-}
-
-static bool suspended(const struct vhi_session *session)
-{
-	uint64_t any = 0;
-
-	for (size_t i = 0; i < sizeof(session->started) / sizeof(any); i++)
-		any |= session->started[i];
-	return !any;
-}
-
-/*
- * A suspended device sends nothing ("Suspended device state"), so the news
- * waits until a ring starts. Several changes are one piece of news.
- */
-void vhi_session_tell_config(struct vh_user_server *server)
-{
-	const struct vh_message news = {
-	    .id = VH_USER_BACKEND_CONFIG_CHANGE_MSG,
-	    .payload = VH_PAYLOAD_NONE,
-	};
-	struct vhi_session *session = &server->session;
-	uint8_t bytes[VH_USER_HEADER_SIZE];
-	int size;
-
-	if (!__atomic_load_n(&server->config_changed, __ATOMIC_ACQUIRE) ||
-	    !session->reverse ||
-	    !vhi_session_has(server, VH_USER_PROTOCOL_F_CONFIG) ||
-	    suspended(session))
-		return;
-	size =
-	    vh_message_encode(&session->context, &news, bytes, sizeof(bytes));
-	if (size < 0)
-		return;
-	__atomic_store_n(&server->config_changed, false, __ATOMIC_RELEASE);
-	if (vhi_channel_sending(session->reverse))
-		return; /* the same news waits there already */
-	size = vhi_channel_send(session->reverse, bytes, (size_t)size, NULL, 0);
-	if (size > 0)
-		size = vhi_server_watch(
-		    server, vhi_channel_fd(session->reverse), EPOLLOUT);
-	if (size < 0)
-		vhi_session_set_reverse(server, NULL);
-}
-
-void vhi_session_flush_news(struct vh_user_server *server)
-{
-	struct vhi_session *session = &server->session;
-	int r = vhi_channel_flush(session->reverse);
-
-	if (r == 0)
-		vhi_server_unwatch(server, vhi_channel_fd(session->reverse));
-	else if (r < 0)
-		vhi_session_set_reverse(server, NULL);
-}
-
-void vhi_session_set_reverse(struct vh_user_server *server,
-			     struct vhi_channel *reverse)
-{
-	struct vhi_session *session = &server->session;
-
-	if (session->reverse)
-		vhi_server_unwatch(server, vhi_channel_fd(session->reverse));
-	vhi_channel_free(session->reverse);
-	session->reverse = reverse;
 }

@@ -7,10 +7,10 @@
  * old one, the new one or a mixture, all of which are checked in the same
  * way.
  *
- * walk_chain() knows what nearly all chains look like. Whatever else it
- * meets, it hands the copy and what it has so far to walk_on(), which knows
- * everything, does the rest of the chain and has the words for what is
- * wrong. So there is one way out of the fast path, and no way back.
+ * walk_chain() knows what nearly all chains look like, with all it needs in
+ * registers. Where it meets anything else it forgets what it has, and
+ * walk_carefully() begins again, which knows everything and has the words
+ * for what is wrong.
  */
 #ifndef VIRTQUEUE_CHAIN_H
 #define VIRTQUEUE_CHAIN_H
@@ -21,7 +21,8 @@
 /* A private copy. It travels by value, so that it stays in registers. */
 struct descriptor {
 	uint64_t address;
-	uint64_t rest; /* length, flags, next: 32, 16 and 16 bits */
+	/* length, flags, next or id: 32, 16 and 16 bits, in both formats */
+	uint64_t rest;
 };
 
 static ALWAYS_INLINE uint32_t length_of(struct descriptor d)
@@ -39,190 +40,247 @@ static ALWAYS_INLINE uint32_t next_of(struct descriptor d)
 	return (uint32_t)(d.rest >> 48);
 }
 
-static ALWAYS_INLINE struct descriptor
-descriptor_copy(const struct raw_descriptor *raw)
+static ALWAYS_INLINE uint16_t id_of(struct descriptor d)
 {
-	return (struct descriptor){
-	    .address = vhi_load_le64(&raw->address),
-	    .rest = vhi_load_le64(&raw->length_flags_next),
-	};
+	return (uint16_t)(d.rest >> 48);
 }
 
-/* How far a chain has been walked. */
-struct walk {
-	/* NULL: the table is in pieces, or not aligned; see table_at */
+/* A packed ring has the flags above the id. */
+static ALWAYS_INLINE struct descriptor descriptor_of(uint64_t address,
+						     uint64_t rest, bool packed)
+{
+	uint32_t upper = (uint32_t)(rest >> 32);
+
+	if (packed)
+		rest = (uint32_t)rest | (uint64_t)(upper >> 16 | upper << 16)
+					    << 32;
+	return (struct descriptor){.address = address, .rest = rest};
+}
+
+static ALWAYS_INLINE struct descriptor
+descriptor_copy(const struct raw_descriptor *raw, bool packed)
+{
+	return descriptor_of(vhi_load_le64(&raw->address),
+			     vhi_load_le64(&raw->rest), packed);
+}
+
+/* In a packed ring's table nothing else counts ("Indirect Flag"). */
+static ALWAYS_INLINE struct descriptor only_write(struct descriptor d)
+{
+	d.rest &= UINT32_MAX | (uint64_t)DESCRIPTOR_WRITE << 32;
+	return d;
+}
+
+/* Descriptors that lie side by side: a ring's, a table's, or some of ours. */
+struct list {
 	const struct raw_descriptor *table;
-	uint32_t limit;	     /* entries in it */
-	uint32_t index;	     /* of the present descriptor */
-	uint32_t table_from; /* the descriptor that led into the table */
-	bool in_table;
-	bool has_area; /* first is an area, no more in the slot */
-	uint16_t head;
-	struct iovec *first;
-	struct iovec *next;
-	struct iovec *end;	/* next may not go beyond; room may be made */
-	struct iovec *writable; /* where they begin; NULL: none yet */
-	uint64_t bytes;
-	uint64_t readable_bytes; /* once there is a writable one */
-	uint32_t descriptors;
-	vh_gpa table_at;
+	uint32_t limit; /* how many there are */
+	uint32_t start; /* where the chain begins */
 };
 
 /*
- * Goes on with a walk, beginning with a descriptor that was copied already.
- * False if the queue is broken or starved now.
+ * Walks a chain in any case. Returns how many of the list's descriptors it
+ * took, or 0 if the queue is broken or starved, or waits, now.
  */
-__attribute__((noinline)) bool walk_on(struct vh_virtqueue *queue,
-				       struct slot *slot, struct walk *walk,
-				       struct descriptor d);
+uint32_t walk_carefully(struct vh_virtqueue *queue, struct slot *slot,
+			struct list list);
+
+/* What a walk has found. */
+struct pieces {
+	struct iovec *first;
+	struct iovec *next;
+	struct iovec *writable;	 /* where they begin; NULL: none yet */
+	struct log_range *range; /* of the next writable one; NULL: no log */
+	uint64_t bytes;
+	uint64_t readable_bytes; /* once there is a writable one */
+	uint32_t descriptors;
+	uint16_t head; /* packed: the id */
+	bool has_area; /* first is an area, no more in the slot */
+};
 
 /* Fills in all but the pieces. */
 static ALWAYS_INLINE void slot_fill(const struct vh_virtqueue *queue,
-				    struct slot *slot, const struct walk *walk)
+				    struct slot *slot,
+				    const struct pieces *pieces)
 {
-	bool writable = walk->writable;
-	struct iovec *border = writable ? walk->writable : walk->next;
-	uint64_t readable = writable ? walk->readable_bytes : walk->bytes;
+	struct iovec *border =
+	    pieces->writable ? pieces->writable : pieces->next;
+	uint64_t readable =
+	    pieces->writable ? pieces->readable_bytes : pieces->bytes;
+	uint32_t writable = (uint32_t)(pieces->bytes - readable);
 
-	slot->writable_size = (uint32_t)(walk->bytes - readable);
-	slot->head = walk->head;
+	slot->writable_size = writable;
+	slot->head = pieces->head;
 	slot->epoch = queue->epoch_number;
-	slot->state = walk->has_area ? SLOT_BUSY | SLOT_AREA : SLOT_BUSY;
+	slot->state = pieces->has_area ? SLOT_BUSY | SLOT_AREA : SLOT_BUSY;
 	slot->chain = (struct vh_chain){
-	    .readable = walk->first,
+	    .readable = pieces->first,
 	    .writable = border,
 	    .readable_size = (uint32_t)readable,
-	    .writable_size = (uint32_t)(walk->bytes - readable),
-	    .readable_count = (uint16_t)(border - walk->first),
-	    .writable_count = (uint16_t)(walk->next - border),
-	    .descriptors = (uint16_t)walk->descriptors,
-	    .head = walk->head,
+	    .writable_size = writable,
+	    .readable_count = (uint16_t)(border - pieces->first),
+	    .writable_count = (uint16_t)(pieces->next - border),
+	    .descriptors = (uint16_t)pieces->descriptors,
+	    .head = pieces->head,
 	};
 }
 
+/* Adds a piece, after the order of readable and writable was checked. */
+static ALWAYS_INLINE void add_piece(struct pieces *pieces, bool write,
+				    char *host, uint64_t size)
+{
+	if (write && !pieces->writable) {
+		pieces->writable = pieces->next;
+		pieces->readable_bytes = pieces->bytes;
+	}
+	pieces->bytes += size;
+	pieces->next->iov_base = host;
+	pieces->next->iov_len = size;
+	pieces->next++;
+}
+
 /*
- * The host address of size bytes in one region, or NULL if that takes a
- * closer look: so it does for 0 bytes, since size - 1 is the largest number
- * there is then.
+ * The offset of size bytes in the region of the hit, or UINT64_MAX if that
+ * takes a closer look: so it does for 0 bytes, since size - 1 is the largest
+ * number there is then.
  */
-static ALWAYS_INLINE char *host_of(const struct vh_memory *memory,
-				   struct vhi_hit *hit, vh_gpa address,
-				   uint64_t size)
+static ALWAYS_INLINE uint64_t offset_of(const struct vh_memory *memory,
+					struct vhi_hit *hit, vh_gpa address,
+					uint64_t size)
 {
 	uint64_t offset = address - hit->base;
 
 	if (UNLIKELY(offset >= hit->size)) {
 		if (!vhi_memory_find(memory, address, hit))
-			return NULL;
+			return UINT64_MAX;
 		offset = address - hit->base;
 	}
 	if (UNLIKELY(size - 1 >= hit->size - offset))
-		return NULL;
-	return hit->host + offset;
-}
-
-/* The table that d leads to, or NULL if that takes a closer look. */
-static ALWAYS_INLINE const struct raw_descriptor *
-table_at_once(const struct vh_virtqueue *queue, struct descriptor d)
-{
-	uint32_t length = length_of(d);
-	const void *table;
-
-	if (!queue->indirect || (flags_of(d) & DESCRIPTOR_NEXT) ||
-	    length % sizeof(struct raw_descriptor))
-		return NULL;
-	table = host_of(queue->epoch->memory, &queue->epoch->tables, d.address,
-			length);
-	if ((uintptr_t)table % sizeof(uint64_t))
-		return NULL;
-	return table;
-}
-
-static ALWAYS_INLINE bool quick_table(const struct vh_virtqueue *queue,
-				      struct walk *walk, struct descriptor d)
-{
-	const struct raw_descriptor *table = table_at_once(queue, d);
-
-	if (UNLIKELY(!table || walk->in_table))
-		return false;
-	walk->in_table = true;
-	walk->table_from = walk->index;
-	walk->table = table;
-	walk->limit = length_of(d) / sizeof(*table);
-	walk->index = 0;
-	return true;
+		return UINT64_MAX;
+	return offset;
 }
 
 /* Either does all of a descriptor or nothing. */
-static ALWAYS_INLINE bool quick_buffer(const struct vh_virtqueue *queue,
-				       struct walk *walk, struct descriptor d)
+static ALWAYS_INLINE bool quick_buffer(struct epoch *epoch,
+				       struct pieces *pieces,
+				       struct descriptor d, struct mode mode)
 {
-	uint64_t bytes = walk->bytes + length_of(d);
-	char *host = host_of(queue->epoch->memory, &queue->epoch->buffers,
-			     d.address, length_of(d));
+	struct vhi_hit *hit = &epoch->buffers;
+	bool write = flags_of(d) & DESCRIPTOR_WRITE;
+	uint64_t offset =
+	    offset_of(epoch->memory, hit, d.address, length_of(d));
 
-	if (UNLIKELY(!host || walk->next == walk->end || bytes > UINT32_MAX))
+	if (UNLIKELY(offset == UINT64_MAX) ||
+	    UNLIKELY(pieces->writable && !write))
 		return false;
-	if (flags_of(d) & DESCRIPTOR_NEXT &&
-	    UNLIKELY(next_of(d) >= walk->limit))
+	if (mode.careful &&
+	    !(hit->access & (write ? VH_ACCESS_WRITE : VH_ACCESS_READ)))
 		return false;
-	if (flags_of(d) & DESCRIPTOR_WRITE) {
-		if (!walk->writable) {
-			walk->writable = walk->next;
-			walk->readable_bytes = walk->bytes;
-		}
-	} else if (UNLIKELY(walk->writable)) {
-		return false;
-	}
-	walk->bytes = bytes;
-	walk->next->iov_base = host;
-	walk->next->iov_len = length_of(d);
-	walk->next++;
+	add_piece(pieces, write, hit->host + offset, length_of(d));
+	if (mode.careful && write && pieces->range)
+		*pieces->range++ = (struct log_range){
+		    .guest = hit->guest + offset, .size = length_of(d)};
 	return true;
 }
 
 /*
- * Fills the slot from the chain that begins at head, which was checked.
- * False if the queue is broken or starved now. Each step of the fast path
- * uses up a piece, of which it has no more than there are descriptors, but
- * for the one step into a table: it ends soon. The address of walk goes
- * nowhere, so that all of it stays in registers.
+ * Goes over a list, from d on. Each step uses up a piece, of which there are
+ * few: it ends soon.
  */
-static ALWAYS_INLINE bool walk_chain(struct vh_virtqueue *queue,
-				     const struct raw_descriptor *table,
-				     struct slot *slot, uint16_t head)
+static ALWAYS_INLINE bool quick_list(struct vh_virtqueue *queue,
+				     struct list list, struct descriptor d,
+				     struct pieces *pieces, bool in_table,
+				     struct mode mode)
 {
-	struct walk walk = {
-	    .table = table,
-	    .limit = queue->num,
-	    .index = head,
-	    .head = head,
-	    .first = slot->pieces,
-	    .next = slot->pieces,
-	    .end = slot->pieces + queue->quick_pieces,
-	};
-	struct walk copy;
-	struct descriptor d;
+	struct iovec *end = pieces->first + queue->quick_pieces;
+	struct epoch *epoch = queue->epoch;
+	uint32_t index = list.start;
 
 	for (;;) {
-		d = descriptor_copy(&walk.table[walk.index]);
-		if (flags_of(d) & DESCRIPTOR_INDIRECT) {
-			if (!quick_table(queue, &walk, d))
-				break;
-			continue;
-		}
-		if (!quick_buffer(queue, &walk, d))
+		if (mode.packed && in_table)
+			d = only_write(d);
+		if (UNLIKELY(flags_of(d) & DESCRIPTOR_INDIRECT) ||
+		    UNLIKELY(pieces->next == end) ||
+		    !quick_buffer(epoch, pieces, d, mode))
+			return false;
+		if (mode.packed && in_table) {
+			if (++index == list.limit)
+				return true;
+		} else if (!(flags_of(d) & DESCRIPTOR_NEXT)) {
 			break;
-		if (!(flags_of(d) & DESCRIPTOR_NEXT)) {
-			walk.descriptors = (uint32_t)(walk.next - walk.first);
-			slot_fill(queue, slot, &walk);
-			return true;
+		} else if (mode.packed) {
+			if (++index == list.limit)
+				index = 0;
+		} else {
+			index = next_of(d);
+			if (UNLIKELY(index >= list.limit))
+				return false;
 		}
-		walk.index = next_of(d);
+		d = descriptor_copy(&list.table[index], mode.packed);
 	}
-	copy = walk;
-	copy.descriptors = (uint32_t)(walk.next - walk.first);
-	return walk_on(queue, slot, &copy, d);
+	if (mode.packed)
+		pieces->head = id_of(d);
+	return true;
+}
+
+/* The table that d leads to; NULL if that takes a closer look. */
+static ALWAYS_INLINE struct list quick_table(const struct vh_virtqueue *queue,
+					     struct descriptor d,
+					     struct mode mode)
+{
+	struct epoch *epoch = queue->epoch;
+	uint32_t length = length_of(d);
+	struct list list = {.limit = length / sizeof(struct raw_descriptor)};
+	uint64_t offset;
+	char *host;
+
+	if (UNLIKELY(!queue->indirect || (flags_of(d) & DESCRIPTOR_NEXT) ||
+		     length % sizeof(struct raw_descriptor)))
+		return list;
+	offset = offset_of(epoch->memory, &epoch->tables, d.address, length);
+	if (UNLIKELY(offset == UINT64_MAX) ||
+	    (mode.careful && !(epoch->tables.access & VH_ACCESS_READ)))
+		return list;
+	host = epoch->tables.host + offset;
+	if (LIKELY((uintptr_t)host % sizeof(uint64_t) == 0))
+		list.table = (const void *)host;
+	return list;
+}
+
+/*
+ * Fills the slot from the chain that begins at list.start with d. Returns
+ * what walk_carefully() does.
+ */
+static ALWAYS_INLINE uint32_t walk_chain(struct vh_virtqueue *queue,
+					 struct slot *slot, struct list list,
+					 struct descriptor d, struct mode mode)
+{
+	bool table = flags_of(d) & DESCRIPTOR_INDIRECT;
+	struct pieces pieces = {
+	    .first = slot->pieces,
+	    .next = slot->pieces,
+	    .head = mode.packed ? id_of(d) : (uint16_t)list.start,
+	};
+	struct list in_table;
+	bool done;
+
+	if (mode.careful && queue->epoch->log)
+		pieces.range = log_slot(queue, slot);
+	if (table) {
+		in_table = quick_table(queue, d, mode);
+		done = in_table.table &&
+		       quick_list(queue, in_table,
+				  descriptor_copy(in_table.table, mode.packed),
+				  &pieces, true, mode);
+	} else {
+		done = quick_list(queue, list, d, &pieces, false, mode);
+	}
+	/* So few of them don't wrap; the sum has a limit nevertheless. */
+	if (UNLIKELY(!done || pieces.bytes > UINT32_MAX))
+		return walk_carefully(queue, slot, list);
+	pieces.descriptors = (uint32_t)(pieces.next - pieces.first);
+	slot_fill(queue, slot, &pieces);
+	return table ? 1 : pieces.descriptors;
 }
 
 #endif

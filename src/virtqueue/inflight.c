@@ -145,6 +145,7 @@ int inflight_open(struct vh_virtqueue *queue, void *memory, size_t size,
 void inflight_close(struct inflight *inflight)
 {
 	free(inflight->batch);
+	inflight_packed_close(inflight->packed);
 }
 
 void vh_virtqueue_forget_inflight(void *inflight)

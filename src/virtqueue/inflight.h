@@ -38,6 +38,7 @@ struct inflight {
 	uint16_t resend_next;
 	uint16_t *batch;  /* pushed and not shown */
 	uint16_t *resend; /* found in the area, oldest first */
+	struct vhi_inflight_packed *packed; /* what a packed ring has instead */
 };
 
 struct vh_virtqueue;
@@ -49,6 +50,24 @@ struct vh_virtqueue;
 int inflight_open(struct vh_virtqueue *queue, void *memory, size_t size,
 		  struct vh_fault *fault);
 void inflight_close(struct inflight *inflight);
+
+/* inflight_packed.c: the same for packed rings. */
+struct slot;
+struct raw_descriptor;
+int inflight_packed_open(struct vh_virtqueue *queue, void *memory, size_t size,
+			 struct vh_fault *fault);
+void inflight_packed_close(struct vhi_inflight_packed *own);
+/* The chain at a place of the ring is in this slot now; or it is done. */
+void inflight_packed_take(struct vh_virtqueue *queue, const struct slot *slot,
+			  uint32_t place);
+void inflight_packed_give(struct vh_virtqueue *queue, const struct slot *slot);
+/* Before and after the driver is shown what was given back. */
+void inflight_packed_show(struct vh_virtqueue *queue);
+void inflight_packed_shown(struct vh_virtqueue *queue);
+/* The descriptors of the next request to be popped again, into this slot. */
+const struct raw_descriptor *inflight_packed_resend(struct vh_virtqueue *queue,
+						    const struct slot *slot,
+						    uint32_t *ret_count);
 
 /* A compiler barrier is enough between our stores: a crash of the process
  * loses none that the processor has seen, and nobody reads concurrently. */

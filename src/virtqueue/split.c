@@ -5,80 +5,34 @@
  */
 #include "chain.h"
 #include "fence.h"
-#include <base/check.h>
-#include <base/fault.h>
-#include <inttypes.h>
+#include "slot.h"
 
-struct part {
-	const char *name;
-	vh_gpa at;
-	uint64_t size;
-	uint64_t alignment;
-};
-
-static void *find_part(const struct vh_virtqueue *queue,
-		       const struct vh_memory *memory, const struct part *part,
-		       struct vh_fault *fault)
-{
-	bool aligned = part->at % part->alignment == 0;
-	void *host = NULL;
-
-	if (aligned) {
-		host = vh_memory_at(memory, part->at, part->size);
-		/* A region may be mapped with another alignment than its own.
-		 */
-		aligned = (uintptr_t)host % part->alignment == 0;
-	}
-	if (host && aligned)
-		return host;
-	vhi_fault(fault, VH_FAULT_RING_ADDR, -EFAULT, "virtio, Virtqueues",
-		  "queue %u: the %s at 0x%" PRIx64 " %s %" PRIu64 "%s",
-		  queue->index, part->name, part->at,
-		  aligned ? "with" : "isn't aligned to",
-		  aligned ? part->size : part->alignment,
-		  aligned ? " bytes isn't in one region" : " bytes");
-	if (fault)
-		fault->queue = queue->index;
-	return NULL;
-}
-
-int split_attach(struct vh_virtqueue *queue, const struct vh_memory *memory,
-		 struct vh_fault *fault)
-{
-	uint64_t num = queue->num;
-	struct part descriptors = {"descriptor table", queue->descriptors_at,
-				   16 * num, 16};
-	struct part avail = {"available ring", queue->avail_at, 6 + 2 * num, 2};
-	struct part used = {"used ring", queue->used_at, 6 + 8 * num, 4};
-	struct split_ring ring = queue->split;
-
-	ring.descriptors = find_part(queue, memory, &descriptors, fault);
-	if (!ring.descriptors)
-		return -EFAULT;
-	ring.avail = find_part(queue, memory, &avail, fault);
-	if (!ring.avail)
-		return -EFAULT;
-	ring.used = find_part(queue, memory, &used, fault);
-	if (!ring.used)
-		return -EFAULT;
-	queue->split = ring;
-	return 0;
-}
-
-void split_start(struct vh_virtqueue *queue, uint16_t base)
+int split_start(struct vh_virtqueue *queue, struct vh_fault *fault)
 {
 	struct split_ring *ring = &queue->split;
 
-	ring->avail_next = base;
-	ring->avail_seen = base;
+	(void)fault;
+	ring->avail_next = (uint16_t)queue->base;
+	ring->avail_seen = ring->avail_next;
 	ring->used_next = vhi_load_le16(&ring->used->index);
 	ring->used_shown = ring->used_next;
+	return 0;
 }
 
 static uint16_t *avail_event(const struct vh_virtqueue *queue)
 {
 	/* It lies behind the last element, 4 bytes aligned like those. */
 	return (uint16_t *)(void *)&queue->split.used->ring[queue->num];
+}
+
+static COLD int fail_index(struct vh_virtqueue *queue, unsigned int count)
+{
+	vh_virtqueue_break(queue, VH_FAULT_RING_INDEX, "virtio, Updating idx",
+			   "queue %u: the available index is %u, %u above the "
+			   "next one to be popped, in a queue of %u",
+			   queue->index, queue->split.avail_seen, count,
+			   queue->num);
+	return -EPROTO;
 }
 
 /* How many of at most max chains are there; -EPROTO if it can't be. */
@@ -96,15 +50,8 @@ static ALWAYS_INLINE int available(struct vh_virtqueue *queue, unsigned int max)
 		 */
 		ring->avail_seen = vhi_load_acquire_le16(&ring->avail->index);
 		count = (uint16_t)(ring->avail_seen - ring->avail_next);
-		if (UNLIKELY(count > queue->num)) {
-			vh_virtqueue_break(
-			    queue, VH_FAULT_RING_INDEX, "virtio, Updating idx",
-			    "queue %u: the available index is "
-			    "%u, %u above the next one to be "
-			    "popped, in a queue of %u",
-			    queue->index, ring->avail_seen, count, queue->num);
-			return -EPROTO;
-		}
+		if (UNLIKELY(count > queue->num))
+			return fail_index(queue, count);
 	}
 	return (int)(count < max ? count : max);
 }
@@ -126,192 +73,276 @@ static COLD bool fail_head(struct vh_virtqueue *queue, uint16_t head)
 	return false;
 }
 
-static ALWAYS_INLINE bool pop_one(struct vh_virtqueue *queue, uint16_t head)
+/* Number done of a burst. */
+static ALWAYS_INLINE bool pop_one(struct vh_virtqueue *queue, uint16_t head,
+				  struct vh_chain *chains[], int done,
+				  struct mode mode)
 {
+	const struct list list = {queue->split.descriptors, queue->num, head};
 	struct slot *slot;
+	uint32_t count;
 
-	if (UNLIKELY(head >= queue->num))
+	if (UNLIKELY(head >= queue->num || queue->taken[head]))
 		return fail_head(queue, head);
-	slot = &queue->slots[head];
-	if (UNLIKELY(slot->state & SLOT_BUSY))
-		return fail_head(queue, head);
-	return walk_chain(queue, queue->split.descriptors, slot, head);
+	slot = slot_next(queue, (unsigned int)done);
+	count = walk_chain(queue, slot, list,
+			   descriptor_copy(&list.table[head], false), mode);
+	if (!count)
+		return false;
+	slot_take(queue, slot, count, (unsigned int)done, mode);
+	chains[done] = &slot->chain;
+	return true;
 }
 
 /* What a process before us took and didn't give back comes first. */
 static COLD int pop_again(struct vh_virtqueue *queue, struct vh_chain *chains[],
 			  unsigned int max)
 {
+	const struct mode mode = {.careful = true};
 	struct inflight *inflight = &queue->inflight;
 	int done = 0;
 
-	while (done < (int)max &&
-	       inflight->resend_next < inflight->resend_count) {
-		uint16_t head = inflight->resend[inflight->resend_next];
-
-		if (!pop_one(queue, head))
-			break;
+	while (done < (int)max && vh_virtqueue_unrecovered(queue) &&
+	       pop_one(queue, inflight->resend[inflight->resend_next], chains,
+		       done, mode)) {
 		inflight->resend_next++;
-		chains[done++] = &queue->slots[head].chain;
+		done++;
 	}
-	queue->epoch->inflight += (unsigned int)done;
+	slots_taken(queue, (unsigned int)done, mode);
 	return done || !queue->broken ? done : -EPROTO;
 }
 
-unsigned int vh_virtqueue_unrecovered(const struct vh_virtqueue *queue)
+/* How many chains later a descriptor is looked at that was asked for. */
+#define AHEAD 4
+
+static ALWAYS_INLINE uint16_t head_at(const struct vh_virtqueue *queue,
+				      uint16_t place)
 {
-	return queue->inflight.resend_count - queue->inflight.resend_next;
+	return vhi_load_le16(&queue->split.avail->ring[place & queue->mask]);
 }
 
-int vh_virtqueue_pop(struct vh_virtqueue *queue, struct vh_chain *chains[],
-		     unsigned int max)
+static ALWAYS_INLINE int pop(struct vh_virtqueue *queue,
+			     struct vh_chain *chains[], unsigned int max,
+			     const struct mode mode)
 {
 	struct split_ring *ring = &queue->split;
-	uint16_t heads[VH_VIRTQUEUE_BURST];
 	int count, done;
 
-	if (UNLIKELY(queue->broken))
-		return -EPROTO;
-	if (max > VH_VIRTQUEUE_BURST)
-		max = VH_VIRTQUEUE_BURST;
-	if (UNLIKELY(vh_virtqueue_unrecovered(queue)))
+	if (mode.careful && queue->waits)
+		return 0;
+	if (mode.careful && UNLIKELY(vh_virtqueue_unrecovered(queue)))
 		return pop_again(queue, chains, max);
 	count = available(queue, max);
 	if (count <= 0)
 		return count;
-	/* Lines that the driver has just written: ask for all at once. */
-	for (int i = 0; i < count; i++) {
-		heads[i] = vhi_load_le16(
-		    &ring->avail->ring[(ring->avail_next + (unsigned int)i) &
-				       queue->mask]);
-		__builtin_prefetch(&ring->descriptors[heads[i] & queue->mask]);
-		__builtin_prefetch(&queue->slots[heads[i] & queue->mask], 1);
-	}
 	for (done = 0; done < count; done++) {
-		if (!pop_one(queue, heads[done]))
+		uint16_t place = (uint16_t)(ring->avail_next + done);
+		uint16_t head = head_at(queue, place);
+
+		/* A line that the driver has just written: ask in time. */
+		__builtin_prefetch(
+		    &ring->descriptors[head_at(queue,
+					       (uint16_t)(place + AHEAD)) &
+				       queue->mask]);
+		if (!pop_one(queue, head, chains, done, mode))
 			break;
-		chains[done] = &queue->slots[heads[done]].chain;
-		if (queue->inflight.area)
-			inflight_take(&queue->inflight, heads[done]);
+		if (mode.careful && queue->inflight.area)
+			inflight_take(&queue->inflight, head);
 	}
 	ring->avail_next = (uint16_t)(ring->avail_next + done);
-	queue->epoch->inflight += (unsigned int)done;
+	slots_taken(queue, (unsigned int)done, mode);
 	return done || !queue->broken ? done : -EPROTO;
 }
 
-void vh_virtqueue_push(struct vh_virtqueue *queue, struct vh_chain *chain,
-		       uint32_t written)
+/* Writes an entry that stands for count chains. */
+static ALWAYS_INLINE void write_used(struct vh_virtqueue *queue, uint16_t head,
+				     uint32_t written, uint32_t count,
+				     const struct mode mode)
 {
-	struct slot *slot = VHI_CONTAINER_OF(chain, struct slot, chain);
 	struct split_ring *ring = &queue->split;
-	struct epoch *epoch = &queue->epochs[slot->epoch];
-	struct used_element *used;
+	uint32_t place = ring->used_next & queue->mask;
+	struct used_element *used = &ring->used->ring[place];
 
-	if (UNLIKELY(!(slot->state & SLOT_BUSY)))
-		return;
-	if (UNLIKELY(slot->state & SLOT_AREA))
-		area_put(queue, slot->head);
-	slot->state = 0;
-	if (LIKELY(!queue->broken)) {
-		used = &ring->used->ring[ring->used_next++ & queue->mask];
-		vhi_store_le32(&used->id, slot->head);
-		vhi_store_le32(&used->length, written < slot->writable_size
-						  ? written
-						  : slot->writable_size);
-		if (queue->inflight.area)
-			inflight_give(&queue->inflight, slot->head, queue->num);
-	}
-	if (--epoch->inflight == 0 && UNLIKELY(epoch != queue->epoch))
-		epoch_retire(epoch);
+	vhi_store_le32(&used->id, head);
+	vhi_store_le32(&used->length, written);
+	ring->used_next = (uint16_t)(ring->used_next + count);
+	if (mode.careful && queue->log.on)
+		log_ring(queue, 4 + sizeof(*used) * (uint64_t)place,
+			 sizeof(*used));
 }
 
-int vh_virtqueue_publish(struct vh_virtqueue *queue)
+static ALWAYS_INLINE void write_run(struct vh_virtqueue *queue,
+				    const struct mode mode)
+{
+	struct run *run = &queue->run;
+
+	write_used(queue, run->head, run->written, run->count, mode);
+	run->count = 0;
+}
+
+/* IN_ORDER: the slot, if it is the next one, and those that waited for it. */
+static ALWAYS_INLINE void complete_in_order(struct vh_virtqueue *queue,
+					    struct slot *slot, uint32_t written,
+					    const struct mode mode)
+{
+	bool full = written == slot->writable_size;
+
+	if (UNLIKELY(!is_next(queue, slot))) {
+		slot_done(queue, slot, written);
+		return;
+	}
+	do {
+		if (run_add(queue, slot, written, full))
+			write_run(queue, mode);
+		if (mode.careful && queue->inflight.area)
+			inflight_give(&queue->inflight, slot->head, queue->num);
+		slot_put(queue, slot);
+		queue->order_first++;
+		slot = order_next(queue);
+		if (slot) {
+			full = slot->state & SLOT_FULL;
+			written = slot->writable_size;
+		}
+	} while (slot);
+}
+
+static ALWAYS_INLINE void push(struct vh_virtqueue *queue, struct slot *slot,
+			       uint32_t written, const struct mode mode)
+{
+	uint16_t head = slot->head;
+
+	if (UNLIKELY(!is_busy(slot)))
+		return;
+	written = bytes_written(slot, written);
+	if (mode.careful && queue->epochs[slot->epoch].log)
+		log_written(queue, slot, written);
+	epoch_leave(queue, slot);
+	if (keeps_order(queue, mode)) {
+		complete_in_order(queue, slot, written, mode);
+		return;
+	}
+	slot_put(queue, slot);
+	write_used(queue, head, written, 1, mode);
+	if (mode.careful && queue->inflight.area)
+		inflight_give(&queue->inflight, head, queue->num);
+}
+
+/* Of what was shown since old, does the driver want to hear? */
+static ALWAYS_INLINE bool wants_call(struct vh_virtqueue *queue, uint16_t old)
+{
+	const struct avail_ring *avail = queue->split.avail;
+	uint16_t now = queue->split.used_next;
+	uint16_t event;
+
+	if (!queue->event_idx)
+		return !(vhi_load_le16(&avail->flags) & AVAIL_NO_INTERRUPT);
+	if (UNLIKELY(!queue->shown_once)) {
+		/* Who was before us may have left a notification out. */
+		queue->shown_once = true;
+		return true;
+	}
+	event = vhi_load_le16(&avail->ring[queue->num]);
+	return (uint16_t)(now - event - 1) < (uint16_t)(now - old);
+}
+
+static ALWAYS_INLINE int publish(struct vh_virtqueue *queue,
+				 const struct mode mode)
 {
 	struct split_ring *ring = &queue->split;
 	uint16_t old = ring->used_shown;
-	uint16_t now = ring->used_next;
-	uint16_t event;
+	bool call;
 
-	if (now == old || UNLIKELY(queue->broken))
+	if (keeps_order(queue, mode) && queue->run.count)
+		write_run(queue, mode);
+	if (ring->used_next == old)
 		return 0;
+	if (mode.careful)
+		log_flush(queue);
 	/*
 	 * Release: pairs with the driver's acquire of the used index. What
 	 * was written to the buffers and to the used ring is seen by who
 	 * sees the index.
 	 */
-	vhi_store_release_le16(&ring->used->index, now);
-	ring->used_shown = now;
-	if (queue->inflight.area)
-		inflight_shown(&queue->inflight, now);
+	vhi_store_release_le16(&ring->used->index, ring->used_next);
+	ring->used_shown = ring->used_next;
+	if (mode.careful && queue->inflight.area)
+		inflight_shown(&queue->inflight, ring->used_next);
 	/*
 	 * Pairs with the driver's fence between asking for interrupts
 	 * (used_event or flags) and looking at the used index once more:
 	 * either we see that it asks, or it sees our index.
 	 */
 	full_fence();
-	if (!queue->event_idx)
-		return !(vhi_load_le16(&ring->avail->flags) &
-			 AVAIL_NO_INTERRUPT);
-	if (UNLIKELY(!ring->shown_once)) {
-		/* Who was before us may have left a notification out. */
-		ring->shown_once = true;
-		return 1;
+	call = wants_call(queue, old);
+	if (mode.careful) {
+		log_ring_now(queue, 2, 2);
+		ring_detach_if_idle(queue);
 	}
-	event = vhi_load_le16(&ring->avail->ring[queue->num]);
-	return (uint16_t)(now - event - 1) < (uint16_t)(now - old);
+	return call;
 }
 
-bool vh_virtqueue_pending(const struct vh_virtqueue *queue)
+bool split_pending(const struct vh_virtqueue *queue)
 {
 	const struct split_ring *ring = &queue->split;
 
-	if (queue->broken || queue->starved)
-		return false;
-	if (vh_virtqueue_unrecovered(queue))
-		return true;
 	/* No acquire: vh_virtqueue_pop() does it before it looks further. */
 	return vhi_load_le16(&ring->avail->index) != ring->avail_next;
 }
 
-int vh_virtqueue_enable_kick(struct vh_virtqueue *queue)
+bool split_ask(struct vh_virtqueue *queue)
 {
 	struct split_ring *ring = &queue->split;
 	uint16_t next = ring->avail_next;
 
-	if (queue->broken)
-		return 0;
-	if (ring->kick != KICK_ON ||
-	    (queue->event_idx && ring->kick_event != next)) {
-		if (queue->event_idx)
-			vhi_store_le16(avail_event(queue), next);
-		else
-			vhi_store_le16(&ring->used->flags, 0);
-		ring->kick = KICK_ON;
-		ring->kick_event = next;
-		/*
-		 * Pairs with the driver's fence between storing the
-		 * available index and reading avail_event or flags: either
-		 * it sees that we ask, or we see its index. If nothing was
-		 * stored, an earlier fence stands.
-		 */
-		full_fence();
-	}
-	return vh_virtqueue_pending(queue);
+	if (queue->kick == KICK_ON &&
+	    (!queue->event_idx || ring->kick_event == next))
+		return false;
+	if (queue->event_idx)
+		vhi_store_le16(avail_event(queue), next);
+	else
+		vhi_store_le16(&ring->used->flags, 0);
+	ring->kick_event = next;
+	if (queue->event_idx)
+		log_ring_now(queue,
+			     4 + sizeof(struct used_element) * queue->num, 2);
+	else
+		log_ring_now(queue, 0, 2);
+	return true;
 }
 
-void vh_virtqueue_disable_kick(struct vh_virtqueue *queue)
+void split_unask(struct vh_virtqueue *queue)
 {
-	struct split_ring *ring = &queue->split;
-
 	/* avail_event falls behind by itself. */
-	if (queue->broken || queue->event_idx || ring->kick == KICK_OFF)
+	if (queue->event_idx || queue->kick == KICK_OFF)
 		return;
 	/* Advice only: it may be seen at any time, so it needs no order. */
-	vhi_store_le16(&ring->used->flags, USED_NO_NOTIFY);
-	ring->kick = KICK_OFF;
+	vhi_store_le16(&queue->split.used->flags, USED_NO_NOTIFY);
+	log_ring_now(queue, 0, 2);
+	queue->kick = KICK_OFF;
 }
 
-uint16_t vh_virtqueue_base(const struct vh_virtqueue *queue)
-{
-	return queue->split.avail_next;
-}
+#define VARIANT(name, ...)                                                     \
+	static int pop_##name(struct vh_virtqueue *queue,                      \
+			      struct vh_chain *chains[], unsigned int max)     \
+	{                                                                      \
+		return pop(queue, chains, max, (struct mode){__VA_ARGS__});    \
+	}                                                                      \
+	static void push_##name(struct vh_virtqueue *queue, struct slot *slot, \
+				uint32_t written)                              \
+	{                                                                      \
+		push(queue, slot, written, (struct mode){__VA_ARGS__});        \
+	}                                                                      \
+	static int publish_##name(struct vh_virtqueue *queue)                  \
+	{                                                                      \
+		return publish(queue, (struct mode){__VA_ARGS__});             \
+	}
+
+VARIANT(plain, .packed = false)
+VARIANT(in_order, .in_order = true)
+VARIANT(careful, .careful = true)
+
+const struct ring_ops split_ops[VARIANTS] = {
+    [PLAIN] = {pop_plain, push_plain, publish_plain},
+    [IN_ORDER] = {pop_in_order, push_in_order, publish_in_order},
+    [CAREFUL] = {pop_careful, push_careful, publish_careful},
+};

@@ -238,6 +238,118 @@ static void test_memory_lifetime_survives_each_failed_malloc(void **state)
 	close(fd);
 }
 
+/* Makes an IOTLB of another, or a log. */
+typedef int (*maker)(const struct vh_memory *iotlb, struct vh_fault *fault,
+		     void **ret_made);
+
+/* Each allocation of a maker fails once; nothing is lost or left over. */
+static void *survives(maker make, const struct vh_memory *iotlb)
+{
+	unsigned int mappings = mappings_of_memfds(), failures = 0;
+	struct vh_fault fault = {.error = -ENOMEM};
+	long live = heap.live;
+	void *made = NULL;
+	int err;
+
+	for (;; failures++) {
+		heap.fails = failures + 1;
+		err = make(iotlb, &fault, &made);
+		if (err == 0)
+			break;
+		assert_int_equal(err, -ENOMEM);
+		assert_int_equal(fault.error, -ENOMEM);
+		assert_null(made);
+		assert_int_equal(heap.live, live);
+		assert_int_equal(mappings_of_memfds(), mappings);
+	}
+	heap.fails = 0;
+	assert_true(failures > 0);
+	assert_non_null(made);
+	return made;
+}
+
+static int make_new(const struct vh_memory *iotlb, struct vh_fault *fault,
+		    void **ret_made)
+{
+	struct vh_memory *made = NULL;
+	int err = vh_iotlb_new(vh_iotlb_guest(iotlb), &made);
+
+	(void)fault;
+	*ret_made = made;
+	return err;
+}
+
+static int make_update(const struct vh_memory *iotlb, struct vh_fault *fault,
+		       void **ret_made)
+{
+	struct vh_iotlb_entry entry = {100, 100, GUEST, VH_ACCESS_READ};
+	struct vh_memory *made = NULL;
+	int err = vh_iotlb_update(iotlb, &entry, fault, &made);
+
+	*ret_made = made;
+	return err;
+}
+
+static int make_invalidate(const struct vh_memory *iotlb,
+			   struct vh_fault *fault, void **ret_made)
+{
+	struct vh_memory *made = NULL;
+	int err = vh_iotlb_invalidate(iotlb, 0, 1, fault, &made);
+
+	*ret_made = made;
+	return err;
+}
+
+static int make_rebase(const struct vh_memory *iotlb, struct vh_fault *fault,
+		       void **ret_made)
+{
+	struct vh_memory *made = NULL;
+	int err = vh_iotlb_rebase(iotlb, vh_iotlb_guest(iotlb), &made);
+
+	(void)fault;
+	*ret_made = made;
+	return err;
+}
+
+static int log_file;
+
+static int make_log(const struct vh_memory *iotlb, struct vh_fault *fault,
+		    void **ret_made)
+{
+	struct vh_dirty_log *made = NULL;
+	int err = vh_dirty_log_new(log_file, 0, 1, fault, &made);
+
+	(void)iotlb;
+	*ret_made = made;
+	return err;
+}
+
+static void test_memory_lifetime_iotlbs_and_logs_survive_them_too(void **state)
+{
+	struct vh_memory *guest = empty_map(), *iotlb, *made;
+	struct vh_region here;
+	long live;
+
+	(void)state;
+	log_file = file_of(PAGE);
+	here = numbered(0, log_file);
+	live = heap.live;
+	must_add(&guest, &here);
+	assert_int_equal(vh_iotlb_new(guest, &iotlb), 0);
+	vh_memory_unref(survives(make_new, iotlb));
+	made = survives(make_update, iotlb);
+	vh_memory_unref(survives(make_invalidate, made));
+	vh_memory_unref(survives(make_rebase, made));
+	vh_memory_unref(made);
+	vh_dirty_log_unref(survives(make_log, NULL));
+	vh_memory_unref(iotlb);
+	vh_memory_unref(guest);
+	/* guest was an empty map when it was counted */
+	assert_int_equal(heap.live, live - 1);
+	assert_int_equal(mappings_of_memfds(), 0);
+	close(log_file);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -246,6 +358,8 @@ int main(void)
 	    cmocka_unit_test(test_memory_lifetime_of_forked_maps),
 	    cmocka_unit_test(test_memory_lifetime_10000_cycles_leak_nothing),
 	    cmocka_unit_test(test_memory_lifetime_survives_each_failed_malloc),
+	    cmocka_unit_test(
+		test_memory_lifetime_iotlbs_and_logs_survive_them_too),
 	};
 
 	return cmocka_run_group_tests_name("memory-lifetime", tests, NULL,

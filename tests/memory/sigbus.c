@@ -6,6 +6,7 @@
 #include "support.h"
 
 #include <linux/memfd.h>
+#include <memory/log.h>
 #include <memory/translate.h>
 #include <pthread.h>
 #include <signal.h>
@@ -138,6 +139,36 @@ static void test_memory_sigbus_guarded_thread_survives(void **state)
 {
 	(void)state;
 	succeeds(survive);
+}
+
+/* A log whose file was cut down to its first page. */
+static void survive_log(void)
+{
+	int fd = memfd_create("libvhost-test", MFD_CLOEXEC);
+	struct vhi_log_cache cache = {0};
+	struct vh_dirty_log *log;
+	unsigned char byte;
+
+	CHECK(fd >= 0 && ftruncate(fd, (off_t)(2 * PAGE)) == 0);
+	CHECK(vh_dirty_log_new(fd, 3, 2 * PAGE - 3, NULL, &log) == 0);
+	CHECK(ftruncate(fd, (off_t)PAGE) == 0);
+	CHECK(vh_memory_catch_sigbus() == 0);
+	vhi_memory_guard_begin();
+	vhi_log_note(log, &cache, 0, 1);
+	vhi_log_note(log, &cache, PAGE * 8 * VH_DIRTY_LOG_PAGE, 1);
+	vhi_log_flush(log, &cache);
+	CHECK(vh_dirty_log_mark(log, PAGE * 8 * VH_DIRTY_LOG_PAGE, 1));
+	vhi_memory_guard_end();
+	CHECK(vhi_memory_guard_hit(NULL));
+	CHECK(pread(fd, &byte, 1, 3) == 1 && byte == 1);
+	vh_dirty_log_unref(log);
+	CHECK(mappings_of_memfds() == 0);
+}
+
+static void test_memory_sigbus_guarded_log_survives(void **state)
+{
+	(void)state;
+	succeeds(survive_log);
 }
 
 /* No huge page is in the pool, or the file is cut down: a hole both ways. */
@@ -342,6 +373,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_memory_sigbus_guarded_thread_survives),
+	    cmocka_unit_test(test_memory_sigbus_guarded_log_survives),
 	    cmocka_unit_test(test_memory_sigbus_fills_a_huge_page),
 	    cmocka_unit_test(test_memory_sigbus_elsewhere_ends_the_process),
 	    cmocka_unit_test(test_memory_sigbus_stays_ignored),

@@ -72,6 +72,32 @@ void must_remove(struct vh_memory **memory, const struct vh_region *region)
 	*memory = next;
 }
 
+void must_update(struct vh_memory **iotlb, vh_gpa iova, uint64_t size,
+		 vh_gpa guest, uint32_t access)
+{
+	struct vh_iotlb_entry entry = {iova, size, guest, access};
+	struct vh_fault fault = {.text = ""};
+	struct vh_memory *next = NULL;
+	int err = vh_iotlb_update(*iotlb, &entry, &fault, &next);
+
+	if (err != 0)
+		fail_msg("%d: %s", err, fault.text);
+	vh_memory_unref(*iotlb);
+	*iotlb = next;
+}
+
+void must_invalidate(struct vh_memory **iotlb, vh_gpa iova, uint64_t size)
+{
+	struct vh_fault fault = {.text = ""};
+	struct vh_memory *next = NULL;
+	int err = vh_iotlb_invalidate(*iotlb, iova, size, &fault, &next);
+
+	if (err != 0)
+		fail_msg("%d: %s", err, fault.text);
+	vh_memory_unref(*iotlb);
+	*iotlb = next;
+}
+
 void refuses_add(const struct vh_memory *memory, const struct vh_region *region,
 		 int error, uint32_t code, const char *words)
 {

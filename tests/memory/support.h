@@ -30,6 +30,11 @@ struct vh_memory *empty_map(void);
 void must_add(struct vh_memory **memory, const struct vh_region *region);
 void must_remove(struct vh_memory **memory, const struct vh_region *region);
 
+/* The same of IOTLBs. */
+void must_update(struct vh_memory **iotlb, vh_gpa iova, uint64_t size,
+		 vh_gpa guest, uint32_t access);
+void must_invalidate(struct vh_memory **iotlb, vh_gpa iova, uint64_t size);
+
 /*
  * A refusal: error and code are as given, the text has words in it, and
  * neither the map nor the result has changed.

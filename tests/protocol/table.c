@@ -24,7 +24,7 @@ static void test_protocol_table_constants(void **state)
 	assert_int_equal(VH_USER_MAX_PAYLOAD, 8 + 256 * 8);
 	assert_int_equal(VH_USER_REQUEST_MAX, 45);
 	assert_int_equal(VH_USER_BACKEND_REQUEST_MAX, 10);
-	assert_int_equal(VH_F_LOG_ALL, 26);
+	assert_int_equal(VH_F_LOG_ALL, UINT64_C(1) << 26);
 	assert_int_equal(VH_USER_F_PROTOCOL_FEATURES, 30);
 	assert_int_equal(VH_USER_FROM_FRONTEND, FRONT);
 	assert_int_equal(VH_USER_FROM_BACKEND, BACK);

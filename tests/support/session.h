@@ -11,7 +11,7 @@
 #include "frontend.h"
 #include "guest.h"
 
-#define SESSION_MAX_QUEUES 16
+#define SESSION_MAX_QUEUES 64
 
 /* What a block device may offer and this front-end knows how to use. */
 #define SESSION_FEATURES                                                       \

@@ -2,219 +2,251 @@
 #include "model.h"
 #include <string.h>
 
-struct entry {
-	uint64_t address;
-	uint32_t length;
-	unsigned int flags;
-	unsigned int next;
-};
-
-/* How many bytes from guest on lie in its region; 0 if it is in none. */
-static uint64_t bytes_here(const struct model *model, vh_gpa guest)
-{
-	for (unsigned int i = 0; i < BOX_REGIONS; i++) {
-		struct vh_region region = box_region(model->box, i);
-		uint64_t last = region.guest + (region.size - 1);
-
-		if (guest >= region.guest && guest <= last)
-			return last - guest + 1;
-	}
-	return 0;
-}
-
-static bool all_mapped(const struct model *model, vh_gpa guest, uint64_t length)
-{
-	while (length) {
-		uint64_t here = bytes_here(model, guest);
-
-		if (!here)
-			return false;
-		if (here >= length)
-			return true;
-		length -= here;
-		if (guest + here < guest) /* the end of all addresses */
-			return false;
-		guest += here;
-	}
-	return true;
-}
-
-static uint64_t number(const struct model *model, vh_gpa guest,
-		       unsigned int bytes)
-{
-	uint64_t value = 0;
-
-	for (unsigned int i = 0; i < bytes; i++)
-		value |= (uint64_t) * (uint8_t *)box_host(model->box, guest + i)
-			 << 8 * i;
-	return value;
-}
-
-static struct entry read_entry(const struct model *model, vh_gpa table,
-			       unsigned int index)
-{
-	vh_gpa at = table + 16 * (uint64_t)index;
-
-	return (struct entry){
-	    .address = number(model, at, 8),
-	    .length = (uint32_t)number(model, at + 8, 4),
-	    .flags = (unsigned int)number(model, at + 12, 2),
-	    .next = (unsigned int)number(model, at + 14, 2),
-	};
-}
-
-static bool add_buffer(const struct model *model, struct model_chain *chain,
-		       const struct entry *entry)
-{
-	vh_gpa guest = entry->address;
-	uint64_t left = entry->length;
-
-	if (!all_mapped(model, guest, left))
-		return false;
-	while (left) {
-		uint64_t here = bytes_here(model, guest);
-
-		if (here > left)
-			here = left;
-		if (chain->count == model->max_pieces)
-			return false;
-		chain->pieces[chain->count].guest = guest;
-		chain->pieces[chain->count].length = here;
-		chain->count++;
-		guest += here;
-		left -= here;
-	}
-	return true;
-}
-
-static bool good_table(const struct model *model, const struct entry *entry)
-{
-	return model->indirect && !(entry->flags & F_NEXT) &&
-	       entry->length > 0 && entry->length % 16 == 0 &&
-	       all_mapped(model, entry->address, entry->length);
-}
-
-static bool read_chain(const struct model *model, unsigned int head,
-		       struct model_chain *chain)
-{
-	vh_gpa table = BOX_DESCRIPTORS;
-	uint64_t entries = model->num;
-	unsigned int index = head;
-	bool in_table = false, writing = false;
-
-	memset(chain, 0, sizeof(*chain));
-	chain->head = head;
-	for (;;) {
-		struct entry entry = read_entry(model, table, index);
-
-		if (entry.flags & F_INDIRECT) {
-			if (in_table || !good_table(model, &entry))
-				return false;
-			in_table = true;
-			table = entry.address;
-			entries = entry.length / 16;
-			index = 0;
-			continue;
-		}
-		if (++chain->descriptors > model->num)
-			return false;
-		if (entry.flags & F_WRITE) {
-			writing = true;
-		} else {
-			if (writing)
-				return false;
-			chain->readable_size += entry.length;
-		}
-		chain->size += entry.length;
-		if (chain->size > UINT32_MAX ||
-		    !add_buffer(model, chain, &entry))
-			return false;
-		if (!writing)
-			chain->readable_count = chain->count;
-		if (!(entry.flags & F_NEXT))
-			return true;
-		if (entry.next >= entries)
-			return false;
-		index = entry.next;
-	}
-}
-
 void model_start(struct model *model, const struct box *box,
-		 unsigned int max_segments, uint16_t base)
+		 const struct vh_virtqueue_opts *opts)
 {
-	memset(model, 0, sizeof(*model));
-	model->box = box;
-	model->num = box->num;
-	model->max_pieces =
-	    max_segments ? max_segments : box->num + VH_MEMORY_MAX_REGIONS;
-	model->indirect = box->features & BOX_INDIRECT;
-	model->event_idx = box->features & BOX_EVENT_IDX;
-	model->avail_next = base;
-	model->used_next = (uint16_t)number(model, BOX_USED + 2, 2);
-	model->used_shown = model->used_next;
+	memset(model, 0, offsetof(struct model, requests));
+	memset(model->requests, 0, opts->num * sizeof(model->requests[0]));
+	model->ring = model_ring(box, opts);
+	model->max_pieces = opts->max_segments;
+	if (!model->max_pieces)
+		model->max_pieces = (opts->num > 1024 ? opts->num : 1024) +
+				    VH_MEMORY_MAX_REGIONS;
+	if (model->max_pieces > MODEL_PIECES)
+		model->max_pieces = MODEL_PIECES;
+	if (model->ring.packed) {
+		model->avail_place.slot = opts->base & 0x7fff;
+		model->avail_place.wrap = opts->base >> 15 & 1;
+		model->used_place.slot = opts->base >> 16 & 0x7fff;
+		model->used_place.wrap = opts->base >> 31;
+		model->used_place_shown = model->used_place;
+	} else {
+		model->avail_next = (uint16_t)opts->base;
+		model->avail_seen = model->avail_next;
+		model->used_next =
+		    (uint16_t)model_number(&model->ring, opts->used + 2, 2);
+		model->used_shown = model->used_next;
+	}
 }
 
-int model_pop(struct model *model, struct model_chain *chain)
+int model_pop(struct model *model, unsigned int max, struct model_chain *chain)
 {
-	uint16_t index = (uint16_t)number(model, BOX_AVAIL + 2, 2);
-	uint16_t there = (uint16_t)(index - model->avail_next);
-	unsigned int head;
+	struct model_request *request;
+	unsigned int at;
+	int found = model->ring.packed ? model_packed_find(model, chain)
+				       : model_split_find(model, max, chain);
 
-	if (!there)
-		return 0;
-	if (there > model->num)
-		return -1;
-	head = (unsigned int)number(
-	    model, BOX_AVAIL + 4 + 2 * (model->avail_next % model->num), 2);
-	if (head >= model->num || model->inflight[head] ||
-	    !read_chain(model, head, chain))
-		return -1;
+	if (found <= 0)
+		return found;
+	request = &model->requests[chain->head];
+	request->busy = true;
+	request->done = false;
+	request->slots = chain->slots;
+	request->writable = (uint32_t)(chain->size - chain->readable_size);
+	model->slots_out += chain->slots;
 	model->avail_next++;
-	model->inflight[head] = true;
-	model->writable[head] = (uint32_t)(chain->size - chain->readable_size);
+	model_advance(&model->ring, &model->avail_place, chain->slots);
+	if (model->ring.in_order) {
+		at = (model->order_first + model->order_count++) % 32768;
+		model->order[at] = chain->head;
+	}
 	return 1;
 }
 
-void model_push(struct model *model, unsigned int head, uint32_t written)
+static void stage(struct model *model, unsigned int id)
 {
-	if (written > model->writable[head])
-		written = model->writable[head];
-	model->inflight[head] = false;
-	model->staged_id[model->used_next] = head;
-	model->staged_length[model->used_next] = written;
-	model->used_next++;
+	struct model_request *request = &model->requests[id];
+
+	assert_true(model->staged_count < 65536);
+	model->staged[model->staged_count++] = (struct model_used){
+	    .id = id,
+	    .slots = request->slots,
+	    .writable = request->writable,
+	    .written = request->written,
+	};
+	request->busy = false;
+}
+
+void model_push(struct model *model, unsigned int id, uint32_t written)
+{
+	struct model_request *request = &model->requests[id];
+
+	assert_true(request->busy && !request->done);
+	request->done = true;
+	request->written =
+	    written < request->writable ? written : request->writable;
+	if (!model->ring.in_order) {
+		stage(model, id);
+		return;
+	}
+	while (model->order_count) {
+		id = model->order[model->order_first];
+		if (!model->requests[id].done)
+			return;
+		stage(model, id);
+		model->order_first = (model->order_first + 1) % 32768;
+		model->order_count--;
+	}
+}
+
+/*
+ * An entry for each chain; in order, one for the last of a run of chains of
+ * which all others were written in full.
+ */
+static void show_staged(struct model *model)
+{
+	unsigned int chains = 0, slots = 0;
+
+	for (unsigned int i = 0; i < model->staged_count; i++) {
+		const struct model_used *entry = &model->staged[i];
+
+		chains++;
+		slots += entry->slots;
+		model->slots_out -= entry->slots;
+		if (model->ring.in_order && i + 1 < model->staged_count &&
+		    entry->written == entry->writable)
+			continue;
+		if (model->ring.packed)
+			model_packed_show(model, entry, slots);
+		else
+			model_split_show(model, entry, chains);
+		model->entries++;
+		chains = 0;
+		slots = 0;
+	}
 }
 
 int model_publish(struct model *model)
 {
-	uint16_t event = (uint16_t)number(
-	    model, BOX_AVAIL + 4 + 2 * (uint64_t)model->num, 2);
-	bool no_interrupt = number(model, BOX_AVAIL, 2) & 1;
-	bool reached = false;
+	bool wants, first = !model->shown_once;
 
-	if (model->used_next == model->used_shown)
+	model->shown_count = model->staged_count;
+	model->entries = 0;
+	if (!model->staged_count)
 		return 0;
-	for (uint16_t i = model->used_shown; i != model->used_next; i++)
-		reached |= i == event;
-	if (!model->event_idx)
-		return !no_interrupt;
-	reached |= !model->shown_once;
+	show_staged(model);
+	model->staged_count = 0;
 	model->shown_once = true;
-	return reached;
+	wants = model->ring.packed ? model_packed_end_show(model)
+				   : model_split_end_show(model);
+	/* Nobody knows what the driver was told before. */
+	return wants || (first && model->ring.event_idx);
 }
 
-void model_check_used(struct model *model)
+void model_enable_kick(struct model *model)
 {
-	assert_int_equal(box_used_index(model->box), model->used_next);
-	for (; model->used_shown != model->used_next; model->used_shown++) {
-		uint16_t i = model->used_shown;
+	if (model->ring.packed)
+		model_packed_kick(model, true);
+	else
+		model_split_kick(model, true);
+}
 
-		/* Overwritten by a later one, if there were more than num. */
-		if ((uint16_t)(model->used_next - i) > model->num)
-			continue;
-		assert_int_equal(box_used_id(model->box, i),
-				 model->staged_id[i]);
-		assert_int_equal(box_used_length(model->box, i),
-				 model->staged_length[i]);
+void model_disable_kick(struct model *model)
+{
+	if (model->ring.packed)
+		model_packed_kick(model, false);
+	else
+		model_split_kick(model, false);
+}
+
+bool model_pending(const struct model *model)
+{
+	const struct model_ring *ring = &model->ring;
+
+	if (ring->packed)
+		return model_slot_available(ring, model->avail_place);
+	return model_number(ring, ring->available + 2, 2) != model->avail_next;
+}
+
+uint32_t model_base(const struct model *model)
+{
+	if (!model->ring.packed)
+		return model->avail_next;
+	return model->avail_place.slot |
+	       (uint32_t)model->avail_place.wrap << 15 |
+	       model->used_place_shown.slot << 16 |
+	       (uint32_t)model->used_place_shown.wrap << 31;
+}
+
+static vh_gpa area_at(const struct model_ring *ring, unsigned int area)
+{
+	if (area == MODEL_DESCRIPTORS)
+		return ring->descriptors;
+	return area == MODEL_AVAILABLE ? ring->available : ring->used;
+}
+
+static uint64_t area_size(const struct model_ring *ring, unsigned int area)
+{
+	if (area == MODEL_DESCRIPTORS)
+		return model_descriptors_size(ring);
+	return area == MODEL_AVAILABLE ? model_available_size(ring)
+				       : model_used_size(ring);
+}
+
+void model_write(struct model *model, enum model_area area, uint64_t offset,
+		 uint64_t value, unsigned int bytes)
+{
+	if (model->writes) {
+		model_store(&model->ring, area_at(&model->ring, area) + offset,
+			    value, bytes);
+		return;
 	}
+	assert_true(model->write_count < MODEL_WRITES);
+	model->writes_made[model->write_count].area = area;
+	model->writes_made[model->write_count].offset = offset;
+	model->writes_made[model->write_count].bytes = bytes;
+	model->write_count++;
+	for (unsigned int i = 0; i < bytes; i++)
+		model->image[area][offset + i] = (uint8_t)(value >> 8 * i);
+}
+
+void model_look(struct model *model, bool whole)
+{
+	const struct model_ring *ring = &model->ring;
+
+	model->write_count = 0;
+	model->image_whole = whole || ring->num <= 256;
+	for (unsigned int i = 0; i < 3 && model->image_whole; i++)
+		memcpy(model->image[i], box_host(ring->box, area_at(ring, i)),
+		       area_size(ring, i));
+}
+
+static void compare(const struct model *model, unsigned int area,
+		    uint64_t offset, uint64_t bytes)
+{
+	const uint8_t *want = &model->image[area][offset];
+	vh_gpa at = area_at(&model->ring, area) + offset;
+	const uint8_t *have = box_host(model->ring.box, at);
+
+	if (memcmp(want, have, bytes) == 0)
+		return;
+	while (*want == *have) {
+		want++;
+		have++;
+		at++;
+	}
+	fail_msg("byte %llu of area %u is %u, not %u",
+		 (unsigned long long)(at - area_at(&model->ring, area)), area,
+		 *have, *want);
+}
+
+void model_compare(struct model *model)
+{
+	/* A place means nothing unless the flags say so. */
+	if (model->ring.packed &&
+	    model_number(&model->ring, model->ring.used + 2, 2) != EVENT_DESC)
+		memcpy(model->image[MODEL_USED],
+		       box_host(model->ring.box, model->ring.used), 2);
+	for (unsigned int i = 0; i < 3 && model->image_whole; i++)
+		compare(model, i, 0, area_size(&model->ring, i));
+	for (unsigned int i = 0; i < model->write_count; i++)
+		compare(model, model->writes_made[i].area,
+			model->writes_made[i].offset,
+			model->writes_made[i].bytes);
+}
+
+void model_compare_area(const struct model *model, enum model_area area)
+{
+	if (model->image_whole)
+		compare(model, area, 0, area_size(&model->ring, area));
 }

@@ -329,7 +329,7 @@ static void test_virtqueue_chain_zero_length_loop(void **state)
 	box_close(&box);
 }
 
-static void test_virtqueue_chain_user_and_fields_are_the_devices(void **state)
+static void test_virtqueue_chain_user_and_arrays_are_the_devices(void **state)
 {
 	struct vh_chain *chain;
 	struct box box;
@@ -339,7 +339,9 @@ static void test_virtqueue_chain_user_and_fields_are_the_devices(void **state)
 	box_descriptor(&box, 4, BOX_DATA, 10, F_WRITE, 0);
 	box_send(&box, 4);
 	chain = box_pop(&box);
-	memset(chain, 0xff, sizeof(*chain));
+	chain->user = chain;
+	memset(chain->writable, 0xff, sizeof(*chain->writable));
+	chain->readable = chain->writable = NULL;
 	vh_virtqueue_push(box.queue, chain, 11);
 	assert_int_equal(vh_virtqueue_publish(box.queue), 1);
 	assert_int_equal(box_used_id(&box, 0), 4);
@@ -498,7 +500,7 @@ int main(void)
 	    cmocka_unit_test(test_virtqueue_chain_zero_length),
 	    cmocka_unit_test(test_virtqueue_chain_zero_length_loop),
 	    cmocka_unit_test(
-		test_virtqueue_chain_user_and_fields_are_the_devices),
+		test_virtqueue_chain_user_and_arrays_are_the_devices),
 	    cmocka_unit_test(test_virtqueue_chain_segments),
 	    cmocka_unit_test(test_virtqueue_chain_segments_count_pieces),
 	    cmocka_unit_test(test_virtqueue_chain_long_ones_in_flight),

@@ -4,6 +4,30 @@
 # QEMU as the front-end, a distribution's kernel as the guest. No KVM.
 
 qemu_memory=256
+qemu_disk=
+RING_PACKED=34
+
+# qemu_ring WORD: how the guest's rings shall be. False: WORD is none of these
+qemu_ring()
+{
+	case $1 in
+	packed) qemu_disk=,packed=on ;;
+	small) qemu_disk=,queue-size=16 ;;
+	*) return 1 ;;
+	esac
+}
+
+# check_ring: they were so
+check_ring()
+{
+	local packed=no
+
+	! has_bit "$(statistic features)" "$RING_PACKED" || packed=yes
+	case $qemu_disk,$packed in
+	*packed=on,yes | *queue-size=*,no | ,no) ;;
+	*) fail "the guest's rings: packed: $packed, wanted: $qemu_disk" ;;
+	esac
+}
 
 # begin_qemu NAME: a disk and a kernel to boot on it
 begin_qemu()
@@ -40,7 +64,7 @@ start_qemu()
 		-chardev "pipe,id=qmp,path=$work/qmp" \
 		-mon chardev=qmp,mode=control \
 		-chardev "socket,id=disk,path=$socket$chardev" \
-		-device "vhost-user-blk-pci,chardev=disk,num-queues=$queues" \
+		-device "vhost-user-blk-pci,chardev=disk,num-queues=$queues$qemu_disk" \
 		-kernel "$kernel" -initrd "$initramfs" -append \
 		"console=ttyS0 quiet panic=-1 root=/dev/vda rw vh_run=$script" \
 		"$@"

@@ -45,6 +45,13 @@ struct vhi_backend_ops {
 			    int *ret_fd);
 	int (*set_inflight)(struct vh_backend *b,
 			    const struct vh_inflight *inflight, int fd);
+	int (*set_log_base)(struct vh_backend *b,
+			    const struct vh_log_area *area, int fd);
+	int (*set_log_fd)(struct vh_backend *b, int fd);
+	int (*iotlb_update)(struct vh_backend *b,
+			    const struct vh_iotlb_entry *entry);
+	int (*iotlb_invalidate)(struct vh_backend *b, vh_gpa iova,
+				uint64_t size);
 };
 
 /* The first member of every kind of back-end. */
@@ -66,5 +73,7 @@ void vhi_backend_done(struct vh_backend *backend);
 void vhi_backend_config_changed(struct vh_backend *backend);
 void vhi_backend_vring_fault(struct vh_backend *backend,
 			     const struct vh_fault *fault);
+void vhi_backend_iotlb_miss(struct vh_backend *backend, vh_gpa iova,
+			    uint32_t access);
 
 #endif

@@ -30,6 +30,11 @@ static inline uint64_t vhi_load_le64(const uint64_t *p)
 	return le64toh(__atomic_load_n(p, __ATOMIC_RELAXED));
 }
 
+static inline uint64_t vhi_load_acquire_le64(const uint64_t *p)
+{
+	return le64toh(__atomic_load_n(p, __ATOMIC_ACQUIRE));
+}
+
 static inline void vhi_store_le16(uint16_t *p, uint16_t value)
 {
 	__atomic_store_n(p, htole16(value), __ATOMIC_RELAXED);
@@ -48,6 +53,11 @@ static inline void vhi_store_le32(uint32_t *p, uint32_t value)
 static inline void vhi_store_le64(uint64_t *p, uint64_t value)
 {
 	__atomic_store_n(p, htole64(value), __ATOMIC_RELAXED);
+}
+
+static inline void vhi_store_release_le64(uint64_t *p, uint64_t value)
+{
+	__atomic_store_n(p, htole64(value), __ATOMIC_RELEASE);
 }
 
 #endif

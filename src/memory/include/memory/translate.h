@@ -16,6 +16,8 @@ struct vhi_hit {
 	vh_gpa base;
 	uint64_t size;
 	char *host;
+	vh_gpa guest;	 /* guest-physical; not base in an IOTLB */
+	uint32_t access; /* VH_ACCESS_..., both but in an IOTLB */
 };
 
 /*
