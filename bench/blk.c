@@ -101,6 +101,7 @@ static int usage(void)
 		"  --depth=N       requests in flight (1)\n"
 		"  --seconds=S     how long (1)\n"
 		"  --events        sleep until called instead of polling\n"
+		"  --spin=US       look on so long before sleeping (0)\n"
 		"  --blocks=N      read from the first N blocks of 4 KiB\n"
 		"  --queue-size=N  descriptors (512)\n"
 		"  --indirect      tables instead of chains of descriptors\n"
@@ -117,6 +118,7 @@ static int parse(struct options *options, int argc, char *argv[])
 	    {"depth", required_argument, NULL, 'd'},
 	    {"seconds", required_argument, NULL, 's'},
 	    {"events", no_argument, NULL, 'e'},
+	    {"spin", required_argument, NULL, 'S'},
 	    {"blocks", required_argument, NULL, 'b'},
 	    {"queue-size", required_argument, NULL, 'q'},
 	    {"indirect", no_argument, NULL, 'i'},
@@ -135,6 +137,8 @@ static int parse(struct options *options, int argc, char *argv[])
 			options->seconds = atof(optarg);
 		else if (option == 'e')
 			options->events = true;
+		else if (option == 'S')
+			options->load.spin_us = (uint32_t)atoi(optarg);
 		else if (option == 'b')
 			options->load.blocks = strtoull(optarg, NULL, 0);
 		else if (option == 'q')

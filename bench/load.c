@@ -229,12 +229,25 @@ int load_finish(struct load *load)
 	return 0;
 }
 
+/* As a guest does whose processors poll before they halt. */
+static int look_on(struct load *load)
+{
+	uint64_t end = now_ns() + UINT64_C(1000) * load->opts.spin_us;
+	int n = 0;
+
+	while (n == 0 && now_ns() < end)
+		n = load_collect(load);
+	return n;
+}
+
 static int one_turn(struct load *load, bool events)
 {
 	int n = load_submit(load);
 
 	if (n == 0)
 		n = load_collect(load);
+	if (n == 0 && load->opts.spin_us)
+		n = look_on(load);
 	return n == 0 && events ? load_sleep(load) : n;
 }
 

@@ -20,6 +20,7 @@ struct load_opts {
 	uint32_t read_size; /* bytes, whole sectors */
 	uint64_t blocks;    /* of read_size, that are read from */
 	bool indirect;	    /* tables instead of chains of descriptors */
+	uint32_t spin_us;   /* looks on so long before it sleeps */
 };
 
 struct load_slot;

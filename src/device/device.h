@@ -72,6 +72,7 @@ struct vh_queue {
 	struct vh_queue *next_remote; /* on the worker's list */
 	bool logs;		      /* what it writes */
 	bool stopping;		      /* takes no more chains */
+	bool drained;		      /* it ended with nothing in flight */
 	bool reported;		      /* that it is broken */
 	bool watched;		      /* kick is in the worker's epoll set */
 	struct vhi_notifier kick;     /* none: the ring is polled */
@@ -124,6 +125,7 @@ struct vhi_area {
 	char *start; /* of the first queue's part */
 	uint16_t num_queues;
 	uint16_t queue_size;
+	bool packed; /* laid out for packed rings */
 };
 
 struct vh_device {
@@ -138,7 +140,8 @@ struct vh_device {
 	uint64_t features;
 	uint8_t status;
 	struct vh_memory *memory;
-	struct vh_memory *iotlb;  /* NULL: ACCESS_PLATFORM isn't negotiated */
+	/* changes by iotlb_lock; NULL: ACCESS_PLATFORM isn't negotiated */
+	struct vh_memory *iotlb;
 	struct vh_dirty_log *log; /* NULL: there is none */
 	struct vhi_area area;
 
@@ -231,6 +234,7 @@ int vhi_device_iotlb_update(struct vh_backend *b,
 			    const struct vh_iotlb_entry *entry);
 int vhi_device_iotlb_invalidate(struct vh_backend *b, vh_gpa iova,
 				uint64_t size);
+void vhi_device_set_iotlb(struct vh_device *device, struct vh_memory *iotlb);
 /* After the features have changed. */
 int vhi_device_choose_iotlb(struct vh_device *device);
 /* W: asks for what the ring waits for, if nobody has. */

@@ -16,17 +16,21 @@
 
 #define SECTION "Inflight I/O tracking"
 
-static size_t queue_part(const struct vh_device *device, uint16_t queue_size)
+static bool is_packed(const struct vh_device *device)
 {
-	return device->features & VH_F_RING_PACKED
-		   ? VH_VIRTQUEUE_INFLIGHT_SIZE_PACKED(queue_size)
-		   : VH_VIRTQUEUE_INFLIGHT_SIZE(queue_size);
+	return device->features & VH_F_RING_PACKED;
+}
+
+static size_t queue_part(bool packed, uint16_t queue_size)
+{
+	return packed ? VH_VIRTQUEUE_INFLIGHT_SIZE_PACKED(queue_size)
+		      : VH_VIRTQUEUE_INFLIGHT_SIZE(queue_size);
 }
 
 /* Parts begin at cache lines, so that queues don't share one. */
-static uint64_t part_size(const struct vh_device *device, uint16_t queue_size)
+static uint64_t part_size(bool packed, uint16_t queue_size)
 {
-	uint64_t size = queue_part(device, queue_size);
+	uint64_t size = queue_part(packed, queue_size);
 
 	return (size + 63) & ~UINT64_C(63);
 }
@@ -60,7 +64,7 @@ int vhi_device_get_inflight(struct vh_backend *b, struct vh_inflight *inflight,
 
 	if (r < 0)
 		return r;
-	size = part_size(vhi_device_of(b), inflight->queue_size) *
+	size = part_size(is_packed(vhi_device_of(b)), inflight->queue_size) *
 	       inflight->num_queues;
 	fd = memfd_create("vhost-inflight", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	if (fd < 0)
@@ -81,8 +85,9 @@ int vhi_device_get_inflight(struct vh_backend *b, struct vh_inflight *inflight,
 static int check_file(struct vh_backend *b, const struct vh_inflight *inflight,
 		      int fd)
 {
-	uint64_t need = part_size(vhi_device_of(b), inflight->queue_size) *
-			inflight->num_queues;
+	uint64_t need =
+	    part_size(is_packed(vhi_device_of(b)), inflight->queue_size) *
+	    inflight->num_queues;
 	struct stat st;
 
 	if (fstat(fd, &st) < 0)
@@ -139,6 +144,7 @@ int vhi_device_set_inflight(struct vh_backend *b,
 	    .start = map + skip,
 	    .num_queues = inflight->num_queues,
 	    .queue_size = inflight->queue_size,
+	    .packed = is_packed(device),
 	};
 	return 0;
 }
@@ -167,10 +173,10 @@ void *vhi_device_inflight(const struct vh_device *device, uint32_t queue,
 			  size_t *ret_size)
 {
 	const struct vhi_area *area = &device->area;
-	uint64_t part = part_size(device, area->queue_size);
+	uint64_t part = part_size(area->packed, area->queue_size);
 
 	if (!area->map || queue >= area->num_queues)
 		return NULL;
-	*ret_size = queue_part(device, area->queue_size);
+	*ret_size = queue_part(area->packed, area->queue_size);
 	return area->start + queue * part;
 }

@@ -42,13 +42,21 @@ static int no_iotlb(struct vh_device *device)
 			 "there is no IOTLB without VIRTIO_F_ACCESS_PLATFORM");
 }
 
+/* Workers that still have the old one look whether it would help to ask. */
+void vhi_device_set_iotlb(struct vh_device *device, struct vh_memory *iotlb)
+{
+	pthread_mutex_lock(&device->iotlb_lock);
+	device->iotlb = iotlb;
+	pthread_mutex_unlock(&device->iotlb_lock);
+}
+
 /* Takes over the new map. */
 static void change_iotlb(struct vh_device *device, struct vh_memory *iotlb,
 			 bool drain)
 {
 	struct vh_memory *old = device->iotlb;
 
-	device->iotlb = iotlb;
+	vhi_device_set_iotlb(device, iotlb);
 	vhi_device_move(device, drain);
 	vh_memory_unref(old);
 }
@@ -83,10 +91,15 @@ int vhi_device_iotlb_invalidate(struct vh_backend *b, vh_gpa iova,
 	return r;
 }
 
-/* By the lock: has some ring asked for that already? */
+/*
+ * By the lock: has some ring asked for that already? Or is it there, and on
+ * its way to this ring?
+ */
 static bool is_asked(const struct vh_device *device, vh_gpa iova,
 		     uint32_t access)
 {
+	if (vh_memory_at(device->iotlb, iova, 1))
+		return true;
 	for (uint32_t i = 0; i < device->opts.num_queues; i++) {
 		const struct vh_queue *queue = &device->queues[i];
 

@@ -74,7 +74,7 @@ static int change_map(struct vh_device *device, struct vh_memory *memory,
 				 "no memory for an IOTLB");
 	}
 	device->memory = memory;
-	device->iotlb = iotlb;
+	vhi_device_set_iotlb(device, iotlb);
 	vhi_device_move(device, drain);
 	vh_memory_unref(old_iotlb);
 	vh_memory_unref(old);

@@ -98,8 +98,9 @@ void vhi_queue_check(struct vh_queue *queue)
 	count(&queue->counters.faults, 1);
 	__atomic_add_fetch(&device->broken, 1, __ATOMIC_RELAXED);
 	vhi_log_fault(&device->words, VH_LOG_WARN, "queue broken", why);
-	vhi_notifier_signal(&queue->err);
+	/* Whoever is woken finds the words. */
 	vhi_backend_vring_fault(&device->backend, why);
+	vhi_notifier_signal(&queue->err);
 }
 
 /* True while it pays to look on without asking for a kick. */

@@ -5,6 +5,7 @@
 #include <base/check.h>
 #include <base/fault.h>
 #include <errno.h>
+#include <memory/translate.h>
 
 #define SECTION "Ring states"
 
@@ -172,8 +173,13 @@ int vhi_vring_set_base(struct vh_backend *b, uint32_t q, uint32_t base)
 /* The base would be behind requests that nobody has seen. */
 static bool recovers(const struct vh_queue *queue)
 {
+	uint32_t access;
+	vh_gpa iova;
+
+	/* Who would answer waits for us. They stay in the area. */
 	return queue->live && !queue->reported &&
-	       vh_virtqueue_unrecovered(queue->ring);
+	       vh_virtqueue_unrecovered(queue->ring) &&
+	       !vh_virtqueue_missing(queue->ring, &iova, &access);
 }
 
 /* W */
@@ -191,6 +197,8 @@ static int run_stop(struct vh_worker *worker, void *arg)
 		return VHI_AGAIN;
 	vhi_queue_publish(queue);
 	queue->base = vh_virtqueue_base(queue->ring);
+	queue->drained = !vh_virtqueue_unrecovered(queue->ring) &&
+			 !vh_virtqueue_fault(queue->ring);
 	if (device->ops.queue_stop)
 		device->ops.queue_stop(device->user, queue);
 	vhi_queue_forget(queue);
@@ -218,14 +226,24 @@ int vhi_vring_stop(struct vh_queue *queue)
 int vhi_vring_get_base(struct vh_backend *b, uint32_t q, uint32_t *ret_base)
 {
 	struct vh_queue *queue = find(b, q);
+	void *area;
+	size_t size;
 	int r;
 
 	if (!queue)
 		return b->fault.error;
 	r = vhi_vring_stop(queue);
-	if (r == 0)
-		*ret_base = queue->base;
-	return r;
+	if (r < 0)
+		return r;
+	*ret_base = queue->base;
+	area = vhi_device_inflight(vhi_device_of(b), q, &size);
+	if (area && queue->drained) {
+		vhi_memory_guard_begin();
+		vh_virtqueue_forget_inflight(area);
+		vhi_memory_guard_end();
+	}
+	queue->drained = false;
+	return 0;
 }
 
 void vhi_vring_clear(struct vh_queue *queue)
@@ -273,6 +291,12 @@ static int make_ring(struct vh_queue *queue, struct vh_fault *fault)
 	opts.used = queue->addr.used;
 	opts.base = queue->base;
 	opts.max_segments = (uint16_t)device->opts.max_segments;
+	if (device->area.map && device->area.packed != is_packed(queue))
+		return vhi_fault(fault, VH_FAULT_MSG_STATE, -EINVAL,
+				 "Inflight I/O tracking",
+				 "queue %u: the area was set for the other "
+				 "format of rings",
+				 queue->index);
 	opts.inflight =
 	    vhi_device_inflight(device, queue->index, &opts.inflight_size);
 	return vh_virtqueue_new(&opts, vhi_device_map(device), fault,

@@ -113,6 +113,16 @@ static bool take_config(struct vh_user_server *server, struct vh_message *news)
 	return true;
 }
 
+/* It waits for another channel. */
+static void put_back(struct vh_user_server *server,
+		     const struct vh_message *news)
+{
+	if (news->payload == VH_PAYLOAD_IOTLB)
+		vhi_news_miss(server, news->iotlb.iova, news->iotlb.perm);
+	else
+		vhi_news_config(server);
+}
+
 /* False: the channel is no good any more. */
 static bool send_news(struct vh_user_server *server,
 		      const struct vh_message *news)
@@ -167,12 +177,15 @@ void vhi_news_tell(struct vh_user_server *server)
 		vhi_news_forget_misses(server);
 		return;
 	}
+	while (session->reverse && !vhi_channel_sending(session->reverse) &&
+	       (take_config(server, &news) || take_miss(server, &news))) {
+		if (send_news(server, &news))
+			continue;
+		vhi_news_set_channel(server, NULL);
+		put_back(server, &news);
+	}
 	if (!session->reverse)
 		say_mute(server);
-	while (session->reverse && !vhi_channel_sending(session->reverse) &&
-	       (take_config(server, &news) || take_miss(server, &news)))
-		if (!send_news(server, &news))
-			vhi_news_set_channel(server, NULL);
 }
 
 void vhi_news_flush(struct vh_user_server *server)

@@ -29,17 +29,29 @@ struct packed_entry {
 	uint64_t addr;
 };
 
+/*
+ * Places of the ring. A place and its wrap counter mean nothing without each
+ * other, so all are stored at once.
+ */
+union packed_places {
+	struct {
+		uint16_t used_idx;
+		uint16_t old_used_idx;
+		uint8_t used_wrap_counter;
+		uint8_t old_used_wrap_counter;
+		uint8_t padding[2];
+	};
+	uint64_t word;
+};
+
 struct packed_area {
 	uint64_t features;
 	uint16_t version; /* 0: fresh */
 	uint16_t desc_num;
 	uint16_t free_head;
 	uint16_t old_free_head;
-	uint16_t used_idx;
-	uint16_t old_used_idx;
-	uint8_t used_wrap_counter;
-	uint8_t old_used_wrap_counter;
-	uint8_t padding[10];
+	union packed_places places;
+	uint8_t padding[8];
 	struct packed_entry entries[];
 };
 
@@ -56,6 +68,8 @@ struct resend {
 
 struct vhi_inflight_packed {
 	uint16_t free_head;
+	uint16_t place; /* that the driver was shown last */
+	bool wrap;
 	uint16_t *next;	 /* of every entry */
 	uint16_t *last;	 /* of the chain that begins there */
 	uint16_t *entry; /* by slot: where its chain begins */
@@ -118,30 +132,47 @@ void inflight_packed_take(struct vh_virtqueue *queue, const struct slot *slot,
 	STORE(area->old_free_head, at);
 }
 
+/*
+ * The entries aren't free before the driver is shown the batch: after a crash
+ * that comes earlier the chain is in flight, as it was.
+ */
 void inflight_packed_give(struct vh_virtqueue *queue, const struct slot *slot)
 {
 	struct vhi_inflight_packed *own = queue->inflight.packed;
-	struct packed_area *area = area_of(queue);
-	uint16_t head = own->entry[slot_number(queue, slot)];
-	uint16_t last = own->last[head];
 
-	own->next[last] = own->free_head;
-	own->free_head = head;
-	/* A driver that reuses ids early gets what it asks for. */
-	if (own->batch_count < queue->num)
-		own->batch[own->batch_count++] = head;
-	STORE(area->entries[last].next, own->next[last]);
-	STORE(area->free_head, head);
+	own->batch[own->batch_count++] = own->entry[slot_number(queue, slot)];
+}
+
+static void store_places(struct vhi_inflight_packed *own,
+			 struct packed_area *area, uint16_t place, bool wrap)
+{
+	const union packed_places places = {
+	    .used_idx = place,
+	    .old_used_idx = own->place,
+	    .used_wrap_counter = wrap,
+	    .old_used_wrap_counter = own->wrap,
+	};
+
+	STORE(area->places.word, places.word);
 }
 
 /* What is about to be shown, in case that we don't come back from it. */
 void inflight_packed_show(struct vh_virtqueue *queue)
 {
+	struct vhi_inflight_packed *own = queue->inflight.packed;
 	struct packed_area *area = area_of(queue);
 	uint32_t base = packed_base(queue);
 
-	STORE(area->used_idx, (uint16_t)(base >> 16 & 0x7fff));
-	STORE(area->used_wrap_counter, (uint8_t)(base >> 31));
+	for (uint32_t i = 0; i < own->batch_count; i++) {
+		uint16_t head = own->batch[i], last = own->last[head];
+
+		own->next[last] = own->free_head;
+		STORE(area->entries[last].next, own->free_head);
+		own->free_head = head;
+	}
+	STORE(area->free_head, own->free_head);
+	inflight_order();
+	store_places(own, area, base >> 16 & 0x7fff, base >> 31);
 	inflight_order();
 }
 
@@ -157,8 +188,9 @@ void inflight_packed_shown(struct vh_virtqueue *queue)
 	own->batch_count = 0;
 	inflight_order();
 	STORE(area->old_free_head, own->free_head);
-	STORE(area->old_used_idx, (uint16_t)(base >> 16 & 0x7fff));
-	STORE(area->old_used_wrap_counter, (uint8_t)(base >> 31));
+	own->place = base >> 16 & 0x7fff;
+	own->wrap = base >> 31;
+	store_places(own, area, own->place, own->wrap);
 }
 
 const struct raw_descriptor *inflight_packed_resend(struct vh_virtqueue *queue,
@@ -316,10 +348,11 @@ static int contradiction(const struct vh_virtqueue *queue,
 static int take_place(struct vh_virtqueue *queue, struct vh_fault *fault,
 		      uint16_t *ret_place, bool *ret_wrap)
 {
-	struct packed_area *area = area_of(queue);
-	uint16_t old = LOAD(area->old_used_idx), now = LOAD(area->used_idx);
-	bool old_wrap = LOAD(area->old_used_wrap_counter) & 1;
-	bool wrap = LOAD(area->used_wrap_counter) & 1;
+	const union packed_places places = {
+	    .word = LOAD(area_of(queue)->places.word)};
+	uint16_t old = places.old_used_idx, now = places.used_idx;
+	bool old_wrap = places.old_used_wrap_counter & 1;
+	bool wrap = places.used_wrap_counter & 1;
 
 	if (old >= queue->num)
 		return contradiction(queue, fault, "old_used_idx", old);
@@ -337,13 +370,35 @@ static int take_place(struct vh_virtqueue *queue, struct vh_fault *fault,
 	return 0;
 }
 
-static void store_place(struct packed_area *area, uint16_t place, bool wrap)
+/*
+ * Of a batch that wasn't shown, all used descriptors but the first may be in
+ * the ring. The driver must not find them there when it comes to their place:
+ * what is in flight looks available again.
+ */
+static void hide_batch(const struct recovery *r, uint32_t place, bool wrap)
 {
-	STORE(area->used_idx, place);
-	STORE(area->used_wrap_counter, wrap);
-	inflight_order();
-	STORE(area->old_used_idx, place);
-	STORE(area->old_used_wrap_counter, wrap);
+	struct raw_descriptor *ring = r->queue->packed.descriptors;
+	const uint64_t both = DESCRIPTOR_AVAIL | DESCRIPTOR_USED;
+
+	for (uint32_t i = 0; i < r->filled; i++) {
+		uint64_t rest = vhi_load_le64(&ring[place].rest);
+		uint64_t bits = wrap ? DESCRIPTOR_AVAIL : DESCRIPTOR_USED;
+
+		vhi_store_le64(&ring[place].rest,
+			       (rest & ~(both << 48)) | bits << 48);
+		if (++place == r->queue->num) {
+			place = 0;
+			wrap = !wrap;
+		}
+	}
+}
+
+/* Both are this one. */
+static void begin_at(const struct recovery *r, uint16_t place, bool wrap)
+{
+	r->own->place = place;
+	r->own->wrap = wrap;
+	store_places(r->own, area_of(r->queue), place, wrap);
 }
 
 static int recover(struct recovery *r, struct vh_fault *fault)
@@ -360,7 +415,8 @@ static int recover(struct recovery *r, struct vh_fault *fault)
 		return contradiction(queue, fault, "list of requests wrong at",
 				     queue->inflight.resend_count);
 	make_free_list(r);
-	store_place(area_of(queue), place, wrap);
+	hide_batch(r, place, wrap);
+	begin_at(r, place, wrap);
 	/* Every descriptor is given back, in flight, or still to be taken. */
 	avail = place + r->filled;
 	avail_wrap = wrap;
@@ -381,7 +437,7 @@ static void begin_fresh(struct recovery *r)
 	make_free_list(r);
 	area->features = 0;
 	area->desc_num = (uint16_t)r->queue->num;
-	store_place(area, base >> 16 & 0x7fff, base >> 31);
+	begin_at(r, base >> 16 & 0x7fff, base >> 31);
 	inflight_order();
 	STORE(area->version, 1);
 }

@@ -17,9 +17,13 @@ bool vh_virtqueue_push_remote(struct vh_virtqueue *queue,
 	slot->remote.written = written;
 	do
 		slot->remote.next = first;
-	/* Release: pairs with the acquire in vh_virtqueue_take_remote(). */
+	/*
+	 * Release: pairs with the acquire in vh_virtqueue_take_remote().
+	 * Acquire: who finds the list empty comes after who emptied it, and
+	 * after what he looked at before.
+	 */
 	while (!__atomic_compare_exchange_n(&queue->remote, &first, slot, true,
-					    __ATOMIC_RELEASE,
+					    __ATOMIC_ACQ_REL,
 					    __ATOMIC_RELAXED));
 	return !first;
 }
@@ -31,7 +35,8 @@ unsigned int vh_virtqueue_take_remote(struct vh_virtqueue *queue)
 
 	if (!__atomic_load_n(&queue->remote, __ATOMIC_RELAXED))
 		return 0;
-	slot = __atomic_exchange_n(&queue->remote, NULL, __ATOMIC_ACQUIRE);
+	/* Release: pairs with the acquire in vh_virtqueue_push_remote(). */
+	slot = __atomic_exchange_n(&queue->remote, NULL, __ATOMIC_ACQ_REL);
 	for (; slot; slot = next) {
 		next = slot->remote.next;
 		slot->remote.next = oldest;

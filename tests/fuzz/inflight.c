@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /*
- * A split ring with an area of requests in flight, both of which somebody
- * else may have filled in, and a device that crashes. Whatever the area
- * says, each head that comes out is one of the queue's and in flight once,
- * and nothing beyond the area is touched.
+ * A ring with an area of requests in flight, both of which somebody else may
+ * have filled in, and a device that crashes. It is split or packed. Whatever
+ * the area says, each head that comes out is one of the queue's and in flight
+ * once, and nothing beyond the area is touched.
  *
- * Input: size of the queue, features, version, what the ring's indices and
- * the area's header are, then operations, a byte each, followed by what they
- * need (see run()).
+ * Input: size of the queue, features and format, version, what the ring's
+ * indices and the area's header are, then operations, a byte each, followed by
+ * what they need (see run()).
  */
 #include <errno.h>
 #include <libvhost/virtqueue.h>
@@ -35,7 +35,9 @@ struct state {
 	struct vh_virtqueue_opts opts;
 	uint8_t *area; /* exactly as large as it must be */
 	size_t area_size;
-	uint16_t avail_index;
+	bool packed;
+	uint16_t avail_index; /* packed: a place */
+	bool wrap;
 	struct vh_chain *taken[NUM_MAX];
 	unsigned int inflight;
 };
@@ -103,6 +105,11 @@ static void begin(struct state *state, uint16_t base)
 	int r;
 
 	state->opts.base = base;
+	if (state->packed) {
+		state->opts.base =
+		    base % state->opts.num | (uint32_t)(base >> 15) << 15;
+		state->opts.base |= state->opts.base << 16;
+	}
 	state->queue = NULL;
 	r = vh_virtqueue_new(&state->opts, map, &fault, &state->queue);
 	check(r == 0 || (r == -EINVAL && !state->queue &&
@@ -135,7 +142,8 @@ static void pop(struct state *state, unsigned int max)
 
 		check(head < state->opts.num, "a head outside the queue");
 		check(!state->taken[head], "a chain that is in flight");
-		check(state->area[16 + 16 * head] == 1, "it isn't noted");
+		check(state->packed || state->area[16 + 16 * head] == 1,
+		      "it isn't noted");
 		state->taken[head] = chains[i];
 		state->inflight++;
 	}
@@ -160,8 +168,26 @@ static void publish(struct state *state)
 		check(vh_virtqueue_publish(state->queue) >= 0, "publish");
 }
 
+/* Packed: the descriptor in the driver's place, as it is, with this id. */
+static void offer_packed(struct state *state, uint16_t id)
+{
+	vh_gpa at = DESCRIPTORS + 16 * (vh_gpa)state->avail_index;
+	unsigned int flags = flat[at + 14 - GUEST] & 0x7f;
+
+	put_16(at + 12, id);
+	put_16(at + 14, (uint16_t)(flags | (state->wrap ? 0x80 : 0x8000)));
+	if (++state->avail_index == state->opts.num) {
+		state->avail_index = 0;
+		state->wrap = !state->wrap;
+	}
+}
+
 static void offer(struct state *state, uint16_t head)
 {
+	if (state->packed) {
+		offer_packed(state, head);
+		return;
+	}
 	put_16(AVAIL + 4 + 2 * (state->avail_index % state->opts.num), head);
 	put_16(AVAIL + 2, ++state->avail_index);
 }
@@ -176,12 +202,21 @@ static void offer_many(struct state *state, unsigned int count)
 /* An entry of the area, as somebody else likes it. */
 static void write_entry(struct state *state, struct input *input)
 {
-	size_t at = 16 + 16 * (size_t)(next_byte(input) % state->opts.num);
+	size_t at = next_byte(input) % state->opts.num;
 
+	at = state->packed ? 32 + 32 * at : 16 + 16 * at;
 	state->area[at] = next_byte(input);
-	put_area_16(state, at + 6, next_byte(input));
+	put_area_16(state, at + (state->packed ? 2 : 6), next_byte(input));
 	state->area[at + 8] = next_byte(input);
 	state->area[at + 15] = next_byte(input);
+	if (!state->packed)
+		return;
+	put_area_16(state, at + 6, next_byte(input));
+	state->area[at + 16] = next_byte(input);
+	state->area[at + 18] = next_byte(input);
+	state->area[at + 20] = next_byte(input);
+	put_area_16(state, at + 24, (uint16_t)DATA);
+	put_area_16(state, at + 26, DATA >> 16);
 }
 
 static void run(struct state *state, struct input *input)
@@ -230,13 +265,22 @@ static void run(struct state *state, struct input *input)
 	}
 }
 
+/* Descriptors are good ones until somebody changes them. */
 static void make_ring(struct state *state, struct input *input)
 {
 	struct vh_virtqueue_opts *opts = &state->opts;
+	uint8_t size = next_byte(input), features = next_byte(input);
 
+	state->packed = features & 4;
 	opts->size = sizeof(*opts);
-	opts->num = UINT32_C(1) << next_byte(input) % 7;
-	opts->features = (uint64_t)(next_byte(input) & 3) << 28;
+	opts->num =
+	    state->packed ? 1u + size % NUM_MAX : UINT32_C(1) << size % 7;
+	opts->features = (uint64_t)(features & 3) << 28;
+	if (state->packed)
+		opts->features |= VH_F_RING_PACKED;
+	if (features & 8)
+		opts->features |= VH_F_IN_ORDER;
+	opts->max_segments = 16;
 	opts->descriptors = DESCRIPTORS;
 	opts->available = AVAIL;
 	opts->used = USED;
@@ -245,11 +289,33 @@ static void make_ring(struct state *state, struct input *input)
 		put_16(DESCRIPTORS + 16 * i + 2, DATA >> 16);
 		put_16(DESCRIPTORS + 16 * i + 8, 16);
 	}
-	state->area_size = VH_VIRTQUEUE_INFLIGHT_SIZE(opts->num);
+	state->area_size = state->packed
+			       ? VH_VIRTQUEUE_INFLIGHT_SIZE_PACKED(opts->num)
+			       : VH_VIRTQUEUE_INFLIGHT_SIZE(opts->num);
 	state->area = calloc(1, state->area_size);
 	check(state->area, "no memory");
 	opts->inflight = state->area;
 	opts->inflight_size = state->area_size;
+}
+
+/* The area's header and where the ring is, as the input says. */
+static void fill_in(struct state *state, struct input *input)
+{
+	uint16_t index;
+
+	put_area_16(state, 8, next_byte(input));
+	for (size_t at = 10; at < (state->packed ? 22 : 16); at += 2)
+		put_area_16(state, at, next_16(input));
+	index = next_16(input);
+	if (state->packed) {
+		state->avail_index = (uint16_t)(index % state->opts.num);
+		state->wrap = index >> 15;
+	} else {
+		state->avail_index = index;
+		put_16(AVAIL + 2, index);
+		put_16(USED + 2, next_16(input));
+	}
+	begin(state, index);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -261,13 +327,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		make_map();
 	memset(flat, 0, SIZE);
 	make_ring(&state, &input);
-	put_area_16(&state, 8, next_byte(&input));
-	for (size_t at = 10; at < 16; at += 2)
-		put_area_16(&state, at, next_16(&input));
-	state.avail_index = next_16(&input);
-	put_16(AVAIL + 2, state.avail_index);
-	put_16(USED + 2, next_16(&input));
-	begin(&state, state.avail_index);
+	fill_in(&state, &input);
 	while (input.size)
 		run(&state, &input);
 	for (unsigned int i = 0; state.queue && i < state.opts.num; i++)

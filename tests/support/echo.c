@@ -3,6 +3,7 @@
 #include "frontend.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -10,6 +11,7 @@
 
 #define MAX_WORKERS 16
 #define MAX_HELD    4096
+#define MAX_HELPERS 4
 #define READ_ONLY   8 /* so many bytes of the config space are */
 
 struct held {
@@ -24,12 +26,25 @@ struct echo_worker {
 	struct held held[MAX_HELD];
 };
 
+/* Requests that wait for a helper. */
+struct pool {
+	pthread_mutex_t lock;
+	pthread_cond_t change;
+	bool quit;
+	uint64_t random;
+	unsigned int count;
+	struct held list[MAX_HELD];
+	unsigned int num_helpers;
+	pthread_t helpers[MAX_HELPERS];
+};
+
 struct echo {
 	bool hold;	   /* atomic */
 	unsigned int held; /* atomic */
 	uint8_t config[ECHO_CONFIG_SIZE];
 	unsigned int num_workers;
 	struct echo_worker workers[MAX_WORKERS];
+	struct pool pool;
 };
 
 /*
@@ -86,6 +101,89 @@ static void finish(struct vh_queue *queue, struct vh_chain *chain)
 	vh_queue_complete(queue, chain, copy(chain));
 }
 
+static bool is_held(const struct echo *echo)
+{
+	return __atomic_load_n(&echo->hold, __ATOMIC_ACQUIRE);
+}
+
+/* False: there is no room. */
+static bool give_to_helpers(struct echo *echo, struct vh_queue *queue,
+			    struct vh_chain *chain)
+{
+	struct pool *pool = &echo->pool;
+	bool room;
+
+	pthread_mutex_lock(&pool->lock);
+	room = pool->count < MAX_HELD;
+	if (room) {
+		pool->list[pool->count++] = (struct held){queue, chain};
+		__atomic_fetch_add(&echo->held, 1, __ATOMIC_RELEASE);
+		pthread_cond_signal(&pool->change);
+	}
+	pthread_mutex_unlock(&pool->lock);
+	return room;
+}
+
+/* Any of those that wait; by the lock. */
+static struct held take_any(struct echo *echo)
+{
+	struct pool *pool = &echo->pool;
+	struct held held;
+	size_t index;
+
+	pool->random = pool->random * UINT64_C(6364136223846793005) + 1;
+	index = (size_t)(pool->random >> 33) % pool->count;
+	held = pool->list[index];
+	pool->list[index] = pool->list[--pool->count];
+	__atomic_fetch_sub(&echo->held, 1, __ATOMIC_RELEASE);
+	return held;
+}
+
+static void *help(void *arg)
+{
+	struct echo *echo = arg;
+	struct pool *pool = &echo->pool;
+	struct held held;
+
+	pthread_mutex_lock(&pool->lock);
+	while (!pool->quit) {
+		if (!pool->count || is_held(echo)) {
+			pthread_cond_wait(&pool->change, &pool->lock);
+			continue;
+		}
+		held = take_any(echo);
+		pthread_mutex_unlock(&pool->lock);
+		vh_queue_complete_remote(held.queue, held.chain,
+					 copy(held.chain));
+		pthread_mutex_lock(&pool->lock);
+	}
+	pthread_mutex_unlock(&pool->lock);
+	return NULL;
+}
+
+static int start_helpers(struct echo *echo, unsigned int count)
+{
+	struct pool *pool = &echo->pool;
+
+	pthread_mutex_init(&pool->lock, NULL);
+	pthread_cond_init(&pool->change, NULL);
+	for (; pool->num_helpers < count; pool->num_helpers++)
+		if (pthread_create(&pool->helpers[pool->num_helpers], NULL,
+				   help, echo) != 0)
+			return -EAGAIN;
+	return 0;
+}
+
+static void wake_helpers(struct echo *echo, bool quit)
+{
+	struct pool *pool = &echo->pool;
+
+	pthread_mutex_lock(&pool->lock);
+	pool->quit = pool->quit || quit;
+	pthread_cond_broadcast(&pool->change);
+	pthread_mutex_unlock(&pool->lock);
+}
+
 static void process(void *user, struct vh_queue *queue,
 		    struct vh_chain *chains[], unsigned int count)
 {
@@ -94,8 +192,10 @@ static void process(void *user, struct vh_queue *queue,
 	unsigned int i;
 
 	for (i = 0; i < count; i++) {
-		if (!__atomic_load_n(&echo->hold, __ATOMIC_ACQUIRE) ||
-		    worker->count == MAX_HELD) {
+		if (echo->pool.num_helpers &&
+		    give_to_helpers(echo, queue, chains[i]))
+			continue;
+		if (!is_held(echo) || worker->count == MAX_HELD) {
 			finish(queue, chains[i]);
 			continue;
 		}
@@ -160,8 +260,13 @@ static void destroy(void *user)
 	struct echo *echo = user;
 	unsigned int i;
 
+	wake_helpers(echo, true);
+	for (i = 0; i < echo->pool.num_helpers; i++)
+		pthread_join(echo->pool.helpers[i], NULL);
 	for (i = 0; i < echo->num_workers; i++)
 		close(echo->workers[i].wake);
+	pthread_mutex_destroy(&echo->pool.lock);
+	pthread_cond_destroy(&echo->pool.change);
 	free(echo);
 }
 
@@ -175,14 +280,19 @@ static const struct vh_device_ops echo_ops = {
     .destroy = destroy,
 };
 
-static int make(unsigned int num_workers, struct echo **ret_echo)
+static int make(unsigned int num_workers, unsigned int helpers,
+		struct echo **ret_echo)
 {
 	struct echo *echo = calloc(1, sizeof(*echo));
 	unsigned int i;
 
-	if (!echo || num_workers > MAX_WORKERS) {
+	if (!echo || num_workers > MAX_WORKERS || helpers > MAX_HELPERS) {
 		free(echo);
 		return -ENOMEM;
+	}
+	if (start_helpers(echo, helpers) < 0) {
+		destroy(echo);
+		return -EAGAIN;
 	}
 	for (i = 0; i < num_workers; i++) {
 		int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -206,7 +316,7 @@ int echo_new(const struct echo_opts *opts, struct echo **ret_echo,
 {
 	uint32_t workers = opts->workers ? opts->workers : 1;
 	struct echo *echo;
-	int ret = make(workers, &echo);
+	int ret = make(workers, opts->helpers, &echo);
 
 	VH_OPTS(vh_device_opts, device);
 	if (ret < 0)
@@ -215,6 +325,7 @@ int echo_new(const struct echo_opts *opts, struct echo **ret_echo,
 	device.workers = workers;
 	device.config_size = ECHO_CONFIG_SIZE;
 	device.max_segments = opts->max_segments;
+	device.features = opts->features;
 	device.name = "echo";
 	ret = vh_device_new(&echo_ops, &device, echo, ret_backend);
 	if (ret < 0)
@@ -235,6 +346,7 @@ void echo_release(struct echo *echo)
 	unsigned int i;
 
 	__atomic_store_n(&echo->hold, false, __ATOMIC_RELEASE);
+	wake_helpers(echo, false);
 	for (i = 0; i < echo->num_workers; i++)
 		if (write(echo->workers[i].wake, &one, sizeof(one)) < 0)
 			return;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /*
  * A device for tests: it copies what is readable in a request into what is
- * writable. It can be told to hold its requests back.
+ * writable. It can be told to hold its requests back, and to have them
+ * completed by threads of its own, in any order.
  */
 #ifndef SUPPORT_ECHO_H
 #define SUPPORT_ECHO_H
@@ -14,6 +15,8 @@ struct echo_opts {
 	uint32_t num_queues;   /* 1 */
 	uint32_t workers;      /* 1 */
 	uint32_t max_segments; /* 0: no bound */
+	uint32_t helpers;      /* threads that complete requests; at most 4 */
+	uint64_t features;     /* those of the rings that a device asks for */
 };
 
 #define ECHO_CONFIG_SIZE 16

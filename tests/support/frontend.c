@@ -288,6 +288,75 @@ int fe_get_inflight(struct frontend *fe, struct fe_inflight *area, int *ret_fd)
 	return 0;
 }
 
+/* A request whose reply is an acknowledgement. */
+static int tell(struct frontend *fe, const struct fe_message *message)
+{
+	struct fe_reply reply;
+	int ret = fe_send(fe, message);
+
+	if (ret == 0)
+		ret = receive_sized(fe, message->id, 8, &reply);
+	if (ret < 0)
+		return ret;
+	fe->last_ack = get64(reply.payload);
+	return fe->last_ack == 0 ? 0 : -EREMOTEIO;
+}
+
+int fe_set_log_base(struct frontend *fe, uint64_t size, uint64_t offset, int fd)
+{
+	uint8_t bytes[16];
+	const struct fe_message message = {
+	    .id = FE_SET_LOG_BASE,
+	    .flags = FE_VERSION | (fe->acks ? FE_NEED_REPLY : 0),
+	    .size = sizeof(bytes),
+	    .payload = bytes,
+	    .length = sizeof(bytes),
+	    .fds = &fd,
+	    .num_fds = 1,
+	};
+
+	put64(bytes, put64(bytes, 0, size), offset);
+	return tell(fe, &message);
+}
+
+int fe_send_iotlb(struct frontend *fe, const struct fe_iotlb *entry)
+{
+	uint8_t bytes[32] = {0};
+	const struct fe_message message = {
+	    .id = FE_IOTLB_MSG,
+	    .flags = FE_VERSION,
+	    .size = sizeof(bytes),
+	    .payload = bytes,
+	    .length = sizeof(bytes),
+	};
+
+	put64(bytes, 0, entry->iova);
+	put64(bytes, 8, entry->size);
+	put64(bytes, 16, entry->user);
+	bytes[24] = entry->perm;
+	bytes[25] = entry->type;
+	return tell(fe, &message);
+}
+
+int fe_receive_iotlb(struct frontend *reverse, struct fe_iotlb *ret_entry)
+{
+	struct fe_reply request;
+	int ret = fe_receive(reverse, &request);
+
+	if (ret < 0)
+		return ret;
+	fe_reply_close(&request);
+	if (request.id != FE_BACKEND_IOTLB_MSG || request.flags != FE_VERSION ||
+	    request.size != 32)
+		return -EBADMSG;
+	ret_entry->iova = get64(request.payload);
+	ret_entry->size = get64(request.payload + 8);
+	ret_entry->user = get64(request.payload + 16);
+	ret_entry->perm = request.payload[24];
+	ret_entry->type = request.payload[25];
+	return 0;
+}
+
 int fe_sync(struct frontend *fe)
 {
 	uint64_t features;

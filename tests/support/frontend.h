@@ -49,6 +49,7 @@ enum {
 	FE_GET_QUEUE_NUM = 17,
 	FE_SET_VRING_ENABLE = 18,
 	FE_SET_BACKEND_REQ_FD = 21,
+	FE_IOTLB_MSG = 22,
 	FE_GET_CONFIG = 24,
 	FE_SET_CONFIG = 25,
 	FE_GET_INFLIGHT_FD = 31,
@@ -62,6 +63,14 @@ enum {
 	FE_LAST_REQUEST = 45,
 };
 
+/* types of IOTLB messages, and back-end requests */
+enum {
+	FE_IOTLB_MISS = 1,
+	FE_IOTLB_UPDATE = 2,
+	FE_IOTLB_INVALIDATE = 3,
+	FE_BACKEND_IOTLB_MSG = 1,
+};
+
 #define FE_BIT(n) (UINT64_C(1) << (n))
 
 /* feature bits */
@@ -70,6 +79,10 @@ enum {
 #define FE_F_EVENT_IDX	       FE_BIT(29)
 #define FE_F_PROTOCOL_FEATURES FE_BIT(30)
 #define FE_F_VERSION_1	       FE_BIT(32)
+#define FE_F_ACCESS_PLATFORM   FE_BIT(33)
+#define FE_F_PACKED	       FE_BIT(34)
+#define FE_F_IN_ORDER	       FE_BIT(35)
+#define FE_F_RING_RESET	       FE_BIT(40)
 
 /* protocol feature bits */
 #define FE_PF_MQ	   FE_BIT(0)
@@ -114,6 +127,14 @@ struct fe_inflight {
 	uint64_t mmap_offset;
 	uint16_t num_queues;
 	uint16_t queue_size;
+};
+
+struct fe_iotlb {
+	uint64_t iova;
+	uint64_t size;
+	uint64_t user;
+	uint8_t perm;
+	uint8_t type;
 };
 
 /* A message to be sent as it stands, right or wrong. */
@@ -185,12 +206,19 @@ int fe_set_inflight(struct frontend *fe, const struct fe_inflight *area,
 		    int fd);
 
 /* Requests with a reply. */
+/* -EREMOTEIO: the reply isn't 0 */
+int fe_set_log_base(struct frontend *fe, uint64_t size, uint64_t offset,
+		    int fd);
+int fe_send_iotlb(struct frontend *fe, const struct fe_iotlb *entry);
 int fe_get_u64(struct frontend *fe, uint32_t id, uint64_t *ret_value);
 int fe_get_vring_base(struct frontend *fe, uint32_t index, uint32_t *ret_base);
 /* -EREMOTEIO: the reply was empty */
 int fe_get_config(struct frontend *fe, uint32_t offset, void *data,
 		  uint32_t size);
 int fe_get_inflight(struct frontend *fe, struct fe_inflight *area, int *ret_fd);
+
+/* What a back-end asks for through another connection. */
+int fe_receive_iotlb(struct frontend *reverse, struct fe_iotlb *ret_entry);
 
 /* A request that is always answered: everything before it was read. */
 int fe_sync(struct frontend *fe);

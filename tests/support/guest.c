@@ -92,6 +92,13 @@ uint64_t guest_alloc(struct guest *guest, uint64_t size, uint64_t alignment)
 	}
 }
 
+uint64_t guest_end(const struct guest *guest)
+{
+	const struct fe_region *last = &guest->regions[guest->count - 1];
+
+	return last->guest + last->size;
+}
+
 void *guest_at(const struct guest *guest, uint64_t gpa, uint64_t size)
 {
 	const struct fe_region *region = find(guest, gpa);

@@ -24,6 +24,8 @@ struct guest {
 /* region_size is a multiple of the page size. */
 int guest_new(struct guest *guest, uint64_t region_size, unsigned int count);
 void guest_free(struct guest *guest);
+/* The guest address behind the last byte. */
+uint64_t guest_end(const struct guest *guest);
 
 /* Takes size bytes of one region, never given back; 0 if there is no room.
  * Contents are zero. */

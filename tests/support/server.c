@@ -80,6 +80,8 @@ int server_start_echo(struct server *server, const struct server_opts *opts)
 	    .num_queues = opts->num_queues,
 	    .workers = opts->workers,
 	    .max_segments = opts->max_segments,
+	    .helpers = opts->helpers,
+	    .features = opts->features,
 	};
 	int ret;
 

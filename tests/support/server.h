@@ -33,8 +33,11 @@ struct server_opts {
 	uint32_t workers;    /* 1 */
 	uint32_t engine;     /* VH_BLK_ENGINE_... */
 	const char *serial;
-	uint32_t timeout_ms;   /* of the server towards the front-end */
-	uint32_t max_segments; /* of the echo device */
+	uint32_t timeout_ms; /* of the server towards the front-end */
+	/* of the echo device, see echo.h */
+	uint32_t max_segments;
+	uint32_t helpers;
+	uint64_t features;
 };
 
 /* They return 0 or a negative errno; server_stop() cleans up either way. */

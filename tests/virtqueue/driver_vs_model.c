@@ -5,6 +5,7 @@
  *
  *	driver_vs_model [steps [seed]]
  */
+#include "driver_rules.h"
 #include "model.h"
 #include "model_driver.h"
 #include "rng.h"
@@ -160,65 +161,6 @@ static void driver_adds(struct test *t)
 	t->inflight++;
 }
 
-/* All of the descriptors of a chain are as the text wants them. */
-static void check_split_rules(struct test *t, const struct model_chain *chain)
-{
-	const struct model_ring *ring = &t->device.ring;
-	vh_gpa table = ring->descriptors, at;
-	unsigned int index = chain->head, next;
-	uint64_t flags;
-
-	if (ring->in_order)
-		assert_int_equal(chain->head, t->next_slot);
-	for (;;) {
-		at = table + UINT64_C(16) * index;
-		flags = model_number(ring, at + 12, 2);
-		next = (unsigned int)model_number(ring, at + 14, 2);
-		assert_int_equal(flags & ~UINT64_C(7), 0);
-		if (flags & F_INDIRECT) {
-			table = model_number(ring, at, 8);
-			assert_int_equal(table % 16, 0);
-			assert_true(table - BOX_DESCRIPTORS < t->size);
-			index = 0;
-			continue;
-		}
-		if (!(flags & F_NEXT))
-			break;
-		if (ring->in_order && table == ring->descriptors)
-			assert_int_equal(next, (index + 1) % ring->num);
-		else if (ring->in_order)
-			assert_int_equal(next, index + 1);
-		index = next;
-	}
-	t->next_slot = (t->next_slot + chain->slots) % ring->num;
-}
-
-static void check_packed_rules(struct test *t, struct model_place place,
-			       const struct model_chain *chain)
-{
-	const struct model_ring *ring = &t->device.ring;
-	vh_gpa table;
-	uint64_t flags = 0;
-
-	for (unsigned int i = 0; i < chain->slots; i++) {
-		assert_true(model_slot_available(ring, place));
-		flags =
-		    model_number(ring, model_slot(ring, place.slot) + 14, 2);
-		assert_int_equal(flags & ~(F_AVAIL | F_USED | 7ul), 0);
-		if (!(flags & F_INDIRECT))
-			model_advance(ring, &place, 1);
-	}
-	if (!(flags & F_INDIRECT))
-		return;
-	table = model_number(ring, model_slot(ring, place.slot), 8);
-	assert_int_equal(table % 16, 0);
-	assert_true(table - BOX_DESCRIPTORS < t->size);
-	for (unsigned int i = 0; i < chain->descriptors; i++) {
-		flags = model_number(ring, table + UINT64_C(16) * i + 14, 2);
-		assert_int_equal(flags & ~2ul, 0);
-	}
-}
-
 static bool is_chain(const struct added *added, const struct model_chain *chain)
 {
 	unsigned int piece = 0;
@@ -251,9 +193,10 @@ static void device_pops(struct test *t, unsigned int which)
 		return;
 	assert_true(good);
 	if (t->device.ring.packed)
-		check_packed_rules(t, place, &chain);
+		driver_packed_rules(&t->device.ring, t->size, place, &chain);
 	else
-		check_split_rules(t, &chain);
+		t->next_slot = driver_split_rules(&t->device.ring, t->size,
+						  t->next_slot, &chain);
 	model_driver_saw(&t->onlooker, &chain);
 	t->added_by_id[chain.head] = which;
 	t->taken[t->taken_count++] = chain.head;

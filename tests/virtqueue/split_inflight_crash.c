@@ -128,14 +128,18 @@ static pid_t begin_life(struct box *box, void *area, uint16_t start)
 /* Returns the number of crashes, or -1 if nobody may be stopped here. */
 static int crash_everywhere(struct box *box, void *area, uint16_t start)
 {
-	pid_t pid = begin_life(box, area, start);
+	pid_t pid;
 	struct shared last, now;
 	int crashes = 0;
 	int status;
 
 	look(&last, box, area);
 	crash_copy(&last, start);
-	while (waitpid(pid, &status, 0) == pid && WIFSTOPPED(status)) {
+	pid = begin_life(box, area, start);
+	assert_true(waitpid(pid, &status, 0) == pid);
+	/* If this fails nobody stays behind. */
+	(void)ptrace(PTRACE_SETOPTIONS, pid, NULL, PTRACE_O_EXITKILL);
+	while (WIFSTOPPED(status)) {
 		look(&now, box, area);
 		if (memcmp(&now, &last, sizeof(now)) != 0) {
 			crashes++;
@@ -145,6 +149,7 @@ static int crash_everywhere(struct box *box, void *area, uint16_t start)
 		assert_true(WSTOPSIG(status) == SIGTRAP ||
 			    WSTOPSIG(status) == SIGSTOP);
 		assert_true(ptrace(PTRACE_SINGLESTEP, pid, NULL, NULL) == 0);
+		assert_true(waitpid(pid, &status, 0) == pid);
 	}
 	assert_true(WIFEXITED(status));
 	if (WEXITSTATUS(status) == 77)
