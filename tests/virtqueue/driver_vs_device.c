@@ -80,7 +80,7 @@ static vh_gpa chunk_at(unsigned int chunk)
 
 static uint8_t pattern(uint64_t serial, uint32_t offset)
 {
-	return (uint8_t)(serial * 167 + offset * 13 + offset / 251);
+	return (uint8_t)(serial * 167 + (uint64_t)offset * 13 + offset / 251);
 }
 
 /* Where a byte of a buffer is in the view of the driver. */

@@ -529,7 +529,7 @@ static void run(bool packed, bool liar)
 	static struct test t;
 
 	memset(&t, 0, sizeof(t));
-	t.rng = rng_start(seed * 4 + packed * 2 + liar);
+	t.rng = rng_start(seed * 4 + (packed ? 2 : 0) + liar);
 	t.liar = liar;
 	box_open_memory(&t.box, 8);
 	start_over(&t, packed);

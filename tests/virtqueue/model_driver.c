@@ -318,11 +318,11 @@ static bool slot_used(const struct model_driver *driver)
 	       model_slot_used(&driver->ring, driver->used_place);
 }
 
-bool model_driver_pending(struct model_driver *driver)
+bool model_driver_pending(const struct model_driver *driver)
 {
-	if (driver->batch || driver->used_seen)
-		return true;
-	return driver->ring.packed ? slot_used(driver) : used_there(driver) > 0;
+	if (!driver->ring.packed)
+		return used_there(driver) > 0;
+	return driver->batch || slot_used(driver);
 }
 
 /* Looks for an entry; what it says is in *ret_id, batch and batch_written. */

@@ -84,7 +84,7 @@ int model_driver_collect(struct model_driver *driver, unsigned int max,
 			 unsigned int *ret_id, uint32_t *ret_written);
 
 /* True if there may be one. */
-bool model_driver_pending(struct model_driver *driver);
+bool model_driver_pending(const struct model_driver *driver);
 
 /* One that only looks on while somebody else posts chains, like this one. */
 void model_driver_start_onlooker(struct model_driver *driver,

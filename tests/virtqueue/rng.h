@@ -15,12 +15,13 @@ static inline struct rng rng_start(uint64_t seed)
 	return (struct rng){seed * UINT64_C(0x9e3779b97f4a7c15) + 1};
 }
 
+/* 0 if there is nothing below. */
 static inline uint32_t rnd(struct rng *rng, uint32_t below)
 {
 	rng->state ^= rng->state << 13;
 	rng->state ^= rng->state >> 7;
 	rng->state ^= rng->state << 17;
-	return (uint32_t)(rng->state >> 32) % below;
+	return below ? (uint32_t)(rng->state >> 32) % below : 0;
 }
 
 static inline bool one_in(struct rng *rng, uint32_t n)
