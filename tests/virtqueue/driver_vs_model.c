@@ -192,9 +192,9 @@ static void device_pops(struct test *t, unsigned int which)
 	if (t->lost)
 		return;
 	assert_true(good);
-	if (t->device.ring.packed)
+	if (!t->lied && t->device.ring.packed)
 		driver_packed_rules(&t->device.ring, t->size, place, &chain);
-	else
+	else if (!t->lied)
 		t->next_slot = driver_split_rules(&t->device.ring, t->size,
 						  t->next_slot, &chain);
 	model_driver_saw(&t->onlooker, &chain);
