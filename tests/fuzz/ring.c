@@ -110,7 +110,7 @@ static void make_iotlbs(void)
 {
 	const struct vh_iotlb_entry ring = {0x10000, 2 * PAGE, 0x10000, 3};
 	const struct vh_iotlb_entry data = {DATA, PAGE, DATA, VH_ACCESS_READ};
-	struct vh_memory *first;
+	struct vh_memory *first = NULL;
 
 	check(vh_iotlb_new(maps[0], &maps[3]) == 0 &&
 		  vh_iotlb_update(maps[3], &ring, NULL, &first) == 0 &&
