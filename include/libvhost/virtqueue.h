@@ -145,9 +145,10 @@ VH_API VH_MUST_CHECK int vh_virtqueue_set_memory(struct vh_virtqueue *queue,
  * completed chains, and, if ring is true, what is written to the ring itself
  * (vhost-user, "Migration"): a split used ring as if it lay at ring_at, of a
  * packed ring the descriptors where they are and the device's event
- * suppression at ring_at. NULL ends it. Takes a reference on log. Chains that
- * were popped before aren't logged, and the old log stays until they are
- * pushed: vh_virtqueue_holds_old_memory() says when. -EAGAIN as
+ * suppression at ring_at; behind an IOTLB everything is logged where it is.
+ * NULL ends it. Takes a reference on log. Chains that were popped before
+ * aren't logged, and the old log stays until they are pushed:
+ * vh_virtqueue_holds_old_memory() says when. -EAGAIN as
  * vh_virtqueue_set_memory(); -ENOMEM.
  */
 VH_API VH_MUST_CHECK int vh_virtqueue_set_log(struct vh_virtqueue *queue,

@@ -97,6 +97,7 @@ static int find_parts(struct vh_virtqueue *queue,
 		return say_part(queue, memory, &parts[i], fault);
 	}
 	queue->ring_guest = guests[0];
+	queue->used_guest = guests[2];
 	return 0;
 }
 

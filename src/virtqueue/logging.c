@@ -78,10 +78,13 @@ void log_written(struct vh_virtqueue *queue, const struct slot *slot,
 		vhi_log_flush(epoch->log, &queue->log.cache);
 }
 
+/* Behind an IOMMU the address that was given is an IOVA, as the ring's are. */
 void log_ring(struct vh_virtqueue *queue, uint64_t offset, uint64_t size)
 {
-	vhi_log_note(queue->epoch->log, &queue->log.cache,
-		     queue->log.at + offset, size);
+	vh_gpa at = vh_iotlb_guest(queue->ring_memory) ? queue->used_guest
+						       : queue->log.at;
+
+	vhi_log_note(queue->epoch->log, &queue->log.cache, at + offset, size);
 }
 
 /* A packed ring is logged where it is. */

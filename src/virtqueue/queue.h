@@ -242,7 +242,9 @@ struct vh_virtqueue {
 	vh_gpa missing;
 	/* the map in which the ring was found last */
 	struct vh_memory *ring_memory;
-	vh_gpa ring_guest; /* the descriptors, in guest-physical addresses */
+	/* in guest-physical addresses: the descriptors, what is used */
+	vh_gpa ring_guest;
+	vh_gpa used_guest;
 
 	struct epoch epochs[EPOCHS];
 	vh_gpa descriptors_at;

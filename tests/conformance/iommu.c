@@ -8,7 +8,7 @@
 #define RING_STEP UINT64_C(0x100000000)
 
 void iommu_open(struct iommu *mmu, struct fixture *f, unsigned int queues,
-		uint64_t features)
+		uint64_t features, uint64_t protocol_features)
 {
 	struct server_opts server = {
 	    .num_queues = queues,
@@ -20,7 +20,8 @@ void iommu_open(struct iommu *mmu, struct fixture *f, unsigned int queues,
 
 	*mmu = (struct iommu){.session = &f->session};
 	start_server(f, &server, true);
-	driven_session(f, &opts, features | FE_F_ACCESS_PLATFORM, 0);
+	driven_session(f, &opts, features | FE_F_ACCESS_PLATFORM,
+		       protocol_features);
 	must(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds));
 	fe_attach(&mmu->reverse, fds[0]);
 	mmu->theirs = fds[1];

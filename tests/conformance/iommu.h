@@ -27,9 +27,9 @@ struct iommu {
 	struct iommu_page pages[IOMMU_PAGES];
 };
 
-/* Connects a session behind an IOMMU with queues that are split or not. */
+/* As driven_session(), behind an IOMMU. */
 void iommu_open(struct iommu *mmu, struct fixture *f, unsigned int queues,
-		uint64_t features);
+		uint64_t features, uint64_t protocol_features);
 void iommu_close(struct iommu *mmu);
 
 /* Maps pages one by one; backwards: the last comes first in guest memory. */

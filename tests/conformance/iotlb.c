@@ -18,17 +18,23 @@ struct bench {
 	uint64_t guest; /* of the buffers, 2 * HALF */
 };
 
-static void open_bench(struct bench *b, struct fixture *f, unsigned int queues,
-		       uint64_t features)
+static void open_with(struct bench *b, struct fixture *f, unsigned int queues,
+		      uint64_t features, uint64_t protocol_features)
 {
 	unsigned int i;
 
-	iommu_open(&b->mmu, f, queues, features);
+	iommu_open(&b->mmu, f, queues, features, protocol_features);
 	for (i = 0; i < queues; i++)
 		iommu_make(&b->mmu, &b->d[i], i, 128);
 	b->guest = guest_alloc(&f->session.guest, 2 * HALF, IOMMU_PAGE);
 	assert_true(b->guest != 0);
 	iommu_map(&b->mmu, BUFFERS, b->guest, 2 * HALF, IOMMU_RW, true);
+}
+
+static void open_bench(struct bench *b, struct fixture *f, unsigned int queues,
+		       uint64_t features)
+{
+	open_with(b, f, queues, features, 0);
 }
 
 static void close_bench(struct bench *b, unsigned int queues)
@@ -564,6 +570,88 @@ static void test_conformance_iotlb_misses_that_nobody_reads(void **state)
 	close_bench(&b, 1);
 }
 
+/*
+ * The log is of guest-physical addresses, of the ring too, although its log
+ * address is an IOVA like the others.
+ */
+static void logged(struct fixture *f, uint64_t features)
+{
+	enum { SIZE = 0x80000000u / 4096 / 8 };
+	uint8_t log[SIZE];
+	uint64_t page, used;
+	struct bench b;
+	unsigned int i;
+	int fd;
+
+	open_with(&b, f, 1, features | FE_F_LOG_ALL, FE_PF_LOG_SHMFD);
+	driven_start(&b.d[0]);
+	iommu_echo(&b.mmu, &b.d[0], BUFFERS, 100);
+	fd = memfd_create("log", MFD_CLOEXEC);
+	must(ftruncate(fd, SIZE));
+	must(fe_set_log_base(&f->session.fe, SIZE, 0, fd));
+	b.d[0].flags = 1;
+	must(driven_set_addr(&b.d[0]));
+	iommu_echo(&b.mmu, &b.d[0], BUFFERS, 100);
+	assert_int_equal(pread(fd, log, SIZE, 0), SIZE);
+	/* the buffer's page, and one of the ring's */
+	page = page_of(&b, BUFFERS)->guest / IOMMU_PAGE;
+	assert_true(log[page / 8] >> page % 8 & 1);
+	used = 0;
+	for (i = 0; i < 8 * SIZE; i++) {
+		if (!(log[i / 8] >> i % 8 & 1) || i == page)
+			continue;
+		assert_true(i >= b.d[0].block / IOMMU_PAGE);
+		assert_true(i <= b.d[0].block / IOMMU_PAGE + 1);
+		used++;
+	}
+	assert_true(used > 0);
+	close(fd);
+	close_bench(&b, 1);
+}
+
+static void test_conformance_iotlb_logged_split(void **state)
+{
+	logged(*state, 0);
+}
+
+static void test_conformance_iotlb_logged_packed(void **state)
+{
+	logged(*state, FE_F_PACKED);
+}
+
+/* An area for requests in flight is there before the IOTLB has the ring. */
+static void tracked(struct fixture *f, uint64_t features)
+{
+	struct fe_inflight area = {.num_queues = 1, .queue_size = 128};
+	struct iovec buffer = driven_iov(BUFFERS, 8);
+	struct vh_driver_used used;
+	struct bench b;
+	int fd;
+
+	open_with(&b, f, 1, features, FE_PF_INFLIGHT);
+	must(fe_get_inflight(&f->session.fe, &area, &fd));
+	must(fe_set_inflight(&f->session.fe, &area, fd));
+	driven_start(&b.d[0]);
+	iommu_echo(&b.mmu, &b.d[0], BUFFERS, 100);
+	must(iommu_invalidate(&b.mmu, 0, UINT64_MAX));
+	driven_add(&b.d[0], NULL, 0, &buffer, 1, &b);
+	driven_stop(&b.d[0]);
+	driven_start(&b.d[0]);
+	must(iommu_wait(&b.mmu, &b.d[0], &used));
+	close(fd);
+	close_bench(&b, 1);
+}
+
+static void test_conformance_iotlb_tracked_split(void **state)
+{
+	tracked(*state, 0);
+}
+
+static void test_conformance_iotlb_tracked_packed(void **state)
+{
+	tracked(*state, FE_F_PACKED);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -587,6 +675,10 @@ int main(void)
 	    fixture_test(test_conformance_iotlb_without_a_channel),
 	    fixture_test(test_conformance_iotlb_suspended),
 	    fixture_test(test_conformance_iotlb_misses_that_nobody_reads),
+	    fixture_test(test_conformance_iotlb_logged_split),
+	    fixture_test(test_conformance_iotlb_logged_packed),
+	    fixture_test(test_conformance_iotlb_tracked_split),
+	    fixture_test(test_conformance_iotlb_tracked_packed),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
