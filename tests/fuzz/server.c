@@ -69,6 +69,7 @@ static struct vh_backend *new_backend(void)
 	ops.get_config = get_config;
 	ops.set_config = set_config;
 	opts.num_queues = 3;
+	opts.features = VH_F_ACCESS_PLATFORM | VH_F_IN_ORDER;
 	opts.config_size = 64;
 	require(vh_device_new(&ops, &opts, NULL, &backend) == 0);
 	return backend;
@@ -80,6 +81,7 @@ struct peer {
 	int socket;
 	int memory;
 	int event;
+	int reverse[2]; /* our end, and the one for SET_BACKEND_REQ_FD */
 	bool over;
 };
 
@@ -93,6 +95,25 @@ static void settle(struct peer *peer)
 		while (recv(peer->socket, replies, sizeof(replies),
 			    MSG_DONTWAIT) > 0)
 			;
+		while (recv(peer->reverse[0], replies, sizeof(replies),
+			    MSG_DONTWAIT) > 0)
+			;
+	}
+}
+
+/* What goes well with a request. */
+static int fd_for(const struct peer *peer, uint8_t id)
+{
+	switch (id) {
+	case VH_USER_SET_MEM_TABLE:
+	case VH_USER_ADD_MEM_REG:
+	case VH_USER_SET_INFLIGHT_FD:
+	case VH_USER_SET_LOG_BASE:
+		return peer->memory;
+	case VH_USER_SET_BACKEND_REQ_FD:
+		return peer->reverse[1];
+	default:
+		return peer->event;
 	}
 }
 
@@ -109,11 +130,7 @@ static void send_frame(struct peer *peer, const uint8_t *bytes, size_t size,
 	int list[MOST_FDS];
 
 	for (unsigned int i = 0; i < fds; i++)
-		list[i] = bytes[0] == VH_USER_SET_MEM_TABLE ||
-				  bytes[0] == VH_USER_ADD_MEM_REG ||
-				  bytes[0] == VH_USER_SET_INFLIGHT_FD
-			      ? peer->memory
-			      : peer->event;
+		list[i] = fd_for(peer, bytes[0]);
 	if (fds) {
 		message.msg_control = control.bytes;
 		message.msg_controllen = CMSG_SPACE(fds * sizeof(int));
@@ -185,6 +202,22 @@ static void ask_features(struct peer *peer)
 	disconnect_peer(peer);
 }
 
+/*
+ * At the beginning of memory, a ring with one request in it, whether it is
+ * taken for a split one or a packed one: a place for 64 bytes at 0x10800.
+ */
+static void make_ring(int memory)
+{
+	static const uint16_t descriptor[8] = {
+	    [0] = 0x0800, [1] = 1, [4] = 64, [6] = 0x2, [7] = 0x82};
+	static const uint16_t available[3] = {[1] = 1};
+
+	require(pwrite(memory, descriptor, sizeof(descriptor), 0) ==
+		sizeof(descriptor));
+	require(pwrite(memory, available, sizeof(available), 0x200) ==
+		sizeof(available));
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct peer peer = {.backend = new_backend()};
@@ -192,7 +225,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	peer.memory = memfd_create("fuzz", MFD_CLOEXEC);
 	peer.event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	require(peer.memory >= 0 && peer.event >= 0);
+	require(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0,
+			   peer.reverse) == 0);
 	require(ftruncate(peer.memory, MEMORY_SIZE) == 0);
+	make_ring(peer.memory);
 	connect_peer(&peer);
 	for (int i = 0; i < MOST_STEPS && size >= 4 && !peer.over; i++) {
 		size_t used = step(&peer, data, size);
@@ -205,5 +241,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	vh_backend_free(peer.backend);
 	close(peer.memory);
 	close(peer.event);
+	close(peer.reverse[0]);
+	close(peer.reverse[1]);
 	return 0;
 }
