@@ -321,14 +321,13 @@ static void test_conformance_dirty_log_switches_packed(void **state)
 /* What was taken before is done before the answer comes. */
 static void switched_in_flight(struct fixture *f, uint64_t features)
 {
-	const struct fe_message message = {
+	const struct fe_message on = {
 	    .id = FE_SET_FEATURES,
 	    .flags = FE_VERSION | FE_NEED_REPLY,
 	    .size = 8,
-	    .payload = &(uint64_t){0},
+	    .payload = &f->session.features,
 	    .length = 8,
 	};
-	struct fe_message on = message;
 	struct iovec readable, writable;
 	struct vh_driver_used used;
 	struct fe_reply reply;
@@ -346,7 +345,6 @@ static void switched_in_flight(struct fixture *f, uint64_t features)
 		driven_add(&b.d, &readable, 1, &writable, 1, &b);
 	}
 	must(echo_wait_held(f->server.echo, 5));
-	on.payload = &f->session.features;
 	must(fe_send(&f->session.fe, &on));
 	echo_release(f->server.echo);
 	must(fe_receive_for(&f->session.fe, FE_SET_FEATURES, &reply));
@@ -429,13 +427,9 @@ static void test_conformance_dirty_log_too_small_packed(void **state)
 static void test_conformance_dirty_log_refused(void **state)
 {
 	static const uint64_t wrong[][2] = {
-	    {0, 0},
-	    {0, LOG_FD_AT},
-	    {UINT64_MAX, 1},
-	    {1, UINT64_MAX},
-	    {UINT64_C(1) << 63, UINT64_C(1) << 63},
-	    {8, UINT64_C(1) << 62},
-	    {UINT64_C(1) << 40, 0},
+	    {0, LOG_FD_AT},	    {UINT64_MAX, 1},
+	    {1, UINT64_MAX},	    {UINT64_C(1) << 63, UINT64_C(1) << 63},
+	    {8, UINT64_C(1) << 62}, {UINT64_C(1) << 40, 0},
 	};
 	struct fixture *f = *state;
 	struct frontend *fe = &f->session.fe;

@@ -217,3 +217,42 @@ void iommu_echo(struct iommu *mmu, struct driven *d, uint64_t area,
 	iommu_read(mmu, area + size, in, size);
 	assert_memory_equal(in, out, size);
 }
+
+void iommu_bench_open_with(struct iommu_bench *b, struct fixture *f,
+			   unsigned int queues, uint64_t features,
+			   uint64_t protocol_features)
+{
+	unsigned int i;
+
+	iommu_open(&b->mmu, f, queues, features, protocol_features);
+	for (i = 0; i < queues; i++)
+		iommu_make(&b->mmu, &b->d[i], i, 128);
+	b->guest = guest_alloc(&f->session.guest, 2 * IOMMU_HALF, IOMMU_PAGE);
+	assert_true(b->guest != 0);
+	iommu_map(&b->mmu, IOMMU_BUFFERS, b->guest, 2 * IOMMU_HALF, IOMMU_RW,
+		  true);
+}
+
+void iommu_bench_open(struct iommu_bench *b, struct fixture *f,
+		      unsigned int queues, uint64_t features)
+{
+	iommu_bench_open_with(b, f, queues, features, 0);
+}
+
+void iommu_bench_close(struct iommu_bench *b, unsigned int queues)
+{
+	unsigned int i;
+
+	for (i = 0; i < queues; i++)
+		driven_free(&b->d[i]);
+	iommu_close(&b->mmu);
+}
+
+struct iommu_page *iommu_page_of(struct iommu_bench *b, uint64_t iova)
+{
+	unsigned int i;
+
+	for (i = 0; b->mmu.pages[i].iova != iova; i++)
+		;
+	return &b->mmu.pages[i];
+}

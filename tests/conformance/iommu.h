@@ -66,4 +66,22 @@ void iommu_read(struct iommu *mmu, uint64_t iova, void *data, size_t size);
 void iommu_echo(struct iommu *mmu, struct driven *d, uint64_t area,
 		uint32_t size);
 
+/* An echo device with rings of 128 and buffers, all behind IOVAs. */
+#define IOMMU_BUFFERS UINT64_C(0x10000000000) /* IOVA */
+#define IOMMU_HALF    (16 * IOMMU_PAGE)	      /* of the buffers */
+
+struct iommu_bench {
+	struct iommu mmu;
+	struct driven d[2];
+	uint64_t guest; /* of the buffers, the last page first */
+};
+
+void iommu_bench_open(struct iommu_bench *b, struct fixture *f,
+		      unsigned int queues, uint64_t features);
+void iommu_bench_open_with(struct iommu_bench *b, struct fixture *f,
+			   unsigned int queues, uint64_t features,
+			   uint64_t protocol_features);
+void iommu_bench_close(struct iommu_bench *b, unsigned int queues);
+struct iommu_page *iommu_page_of(struct iommu_bench *b, uint64_t iova);
+
 #endif
