@@ -56,7 +56,7 @@ static const struct rule {
     [20] = {8, 8, 0, 0, false, NEVER}, /* NET_SET_MTU */
     [FE_SET_BACKEND_REQ_FD] = {0, 0, 1, 1, false, NEVER},
     [FE_IOTLB_MSG] = {32, 32, 0, 0, false, NEVER},
-    [23] = {8, 8, 0, 0, false, NEVER},	/* SET_VRING_ENDIAN */
+    [23] = {8, 8, 0, 0, false, NEVER}, /* SET_VRING_ENDIAN */
     [FE_GET_CONFIG] = {13, 12 + 256, 0, 0, true, NEVER},
     [FE_SET_CONFIG] = {13, 12 + 256, 0, 0, false, NEVER},
     [26] = {632, 632, 0, 0, true, NEVER}, /* CREATE_CRYPTO_SESSION */
