@@ -206,8 +206,9 @@ static int parse_without(struct blk_options *options, const char *text)
 		size_t length = strcspn(word, ",");
 		size_t i = 0;
 
-		while (i < count && (strlen(features[i].name) != length ||
-				     memcmp(word, features[i].name, length)))
+		while (i < count &&
+		       (strlen(features[i].name) != length ||
+			memcmp(word, features[i].name, length) != 0))
 			i++;
 		if (i == count)
 			return wrong(

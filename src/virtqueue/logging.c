@@ -33,7 +33,8 @@ static int map_ranges(struct vh_virtqueue *queue)
 struct log_range *log_slot(const struct vh_virtqueue *queue,
 			   const struct slot *slot)
 {
-	return queue->log.ranges + slot_number(queue, slot) * SLOT_PIECES;
+	return queue->log.ranges +
+	       (size_t)slot_number(queue, slot) * SLOT_PIECES;
 }
 
 static struct log_range *log_area(const struct vh_virtqueue *queue,
