@@ -2,9 +2,9 @@
 /*
  * The floor: a device side that does the loads and stores that the ring
  * demands, and that its caller does (a request structure filled in for each
- * chain, a call for each pop, push and publish), and nothing else: it checks
- * nothing, translates by adding a constant, and completes a burst in order
- * before it pops the next one, so that few requests are ever touched.
+ * chain, a call each to pop, push and publish a burst), and nothing else: it
+ * checks nothing, translates by adding a constant, and completes a burst in
+ * order before it pops the next one, so that few requests are ever touched.
  */
 #ifndef BENCH_FLOOR_H
 #define BENCH_FLOOR_H
@@ -158,8 +158,8 @@ static INLINE void floor_log_ring(struct floor *floor)
 
 typedef unsigned int floor_pop(struct floor *floor, struct vh_chain **list,
 			       unsigned int burst);
-typedef void floor_push(struct floor *floor, struct vh_chain *chain,
-			uint32_t written);
+typedef void floor_push(struct floor *floor, struct vh_chain *const chains[],
+			const uint32_t written[], unsigned int count);
 typedef bool floor_publish(struct floor *floor);
 
 /* The caller's loop; the three are calls, as those of the library are. */
@@ -168,6 +168,7 @@ static INLINE void floor_loop(struct floor *floor, unsigned int chains,
 			      floor_push *push, floor_publish *publish)
 {
 	struct vh_chain *list[VH_VIRTQUEUE_BURST];
+	uint32_t written[VH_VIRTQUEUE_BURST];
 
 	while (chains) {
 		unsigned int n = pop(floor, list, burst);
@@ -175,7 +176,8 @@ static INLINE void floor_loop(struct floor *floor, unsigned int chains,
 		if (n == 0)
 			continue;
 		for (unsigned int i = 0; i < n; i++)
-			push(floor, list[i], list[i]->writable_size);
+			written[i] = list[i]->writable_size;
+		push(floor, list, written, n);
 		floor->calls += publish(floor);
 		chains -= n;
 	}
@@ -187,9 +189,10 @@ static INLINE void floor_loop(struct floor *floor, unsigned int chains,
  */
 #define FLOOR_VARIANT(NAME, IN_ORDER, LOG)                                     \
 	static NOINLINE void push_##NAME(                                      \
-	    struct floor *floor, struct vh_chain *chain, uint32_t written)     \
+	    struct floor *floor, struct vh_chain *const chains[],              \
+	    const uint32_t written[], unsigned int count)                      \
 	{                                                                      \
-		push(floor, chain, written, IN_ORDER, LOG);                    \
+		push(floor, chains, written, count, IN_ORDER, LOG);            \
 	}                                                                      \
 	static NOINLINE bool publish_##NAME(struct floor *floor)               \
 	{                                                                      \

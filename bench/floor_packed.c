@@ -110,34 +110,40 @@ static NOINLINE unsigned int pop(struct floor *floor, struct vh_chain **list,
  * The first element of a batch is kept back, and in order all others are left
  * out: the last chain's id goes into the first element.
  */
-static INLINE void push(struct floor *floor, struct vh_chain *chain,
-			uint32_t written, bool in_order, bool log)
+static INLINE void push(struct floor *floor, struct vh_chain *const chains[],
+			const uint32_t written[], unsigned int count,
+			bool in_order, bool log)
 {
-	struct request *request = (void *)chain;
+	uint64_t used_flags = floor->used_flags;
 	unsigned int next = floor->used_next;
-	uint64_t *at = &floor->descriptors[next].rest;
-	uint64_t value = (uint64_t)request->id << 32 | written;
 
-	if (written)
-		value |= WRITE;
-	request->busy = 0;
-	if (log)
-		floor_log_chain(floor, chain);
-	if (!floor->first) {
-		floor->first = at;
-		floor->first_flags = floor->used_flags;
-		floor->first_value = value;
-	} else if (in_order) {
-		floor->first_value = value;
-	} else {
-		__atomic_store_n(at, htole64(value | floor->used_flags),
-				 __ATOMIC_RELAXED);
+	for (unsigned int i = 0; i < count; i++) {
+		struct request *request = (void *)chains[i];
+		uint64_t *at = &floor->descriptors[next].rest;
+		uint64_t value = (uint64_t)request->id << 32 | written[i];
+
+		if (written[i])
+			value |= WRITE;
+		request->busy = 0;
+		if (log)
+			floor_log_chain(floor, chains[i]);
+		if (!floor->first) {
+			floor->first = at;
+			floor->first_flags = used_flags;
+			floor->first_value = value;
+		} else if (in_order) {
+			floor->first_value = value;
+		} else {
+			__atomic_store_n(at, htole64(value | used_flags),
+					 __ATOMIC_RELAXED);
+		}
+		next += chains[i]->descriptors;
+		if (next >= RING_NUM) {
+			next -= RING_NUM;
+			used_flags ^= AVAIL | USED;
+		}
 	}
-	next += chain->descriptors;
-	if (next >= RING_NUM) {
-		next -= RING_NUM;
-		floor->used_flags ^= AVAIL | USED;
-	}
+	floor->used_flags = used_flags;
 	floor->used_next = (uint16_t)next;
 }
 

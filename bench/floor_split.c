@@ -58,19 +58,25 @@ static INLINE void put(struct floor *floor, uint16_t at, uint32_t id,
 }
 
 /* In order there is one element for a batch, where its first would be. */
-static INLINE void push(struct floor *floor, struct vh_chain *chain,
-			uint32_t written, bool in_order, bool log)
+static INLINE void push(struct floor *floor, struct vh_chain *const chains[],
+			const uint32_t written[], unsigned int count,
+			bool in_order, bool log)
 {
-	struct request *request = (void *)chain;
+	uint16_t next = floor->used_next;
 
-	request->busy = 0;
-	if (log)
-		floor_log_chain(floor, chain);
-	if (in_order)
-		floor->first_value = (uint64_t)written << 32 | request->id;
-	else
-		put(floor, floor->used_next & MASK, request->id, written);
-	floor->used_next++;
+	for (unsigned int i = 0; i < count; i++, next++) {
+		struct request *request = (void *)chains[i];
+
+		request->busy = 0;
+		if (log)
+			floor_log_chain(floor, chains[i]);
+		if (in_order)
+			floor->first_value =
+			    (uint64_t)written[i] << 32 | request->id;
+		else
+			put(floor, next & MASK, request->id, written[i]);
+	}
+	floor->used_next = next;
 }
 
 static INLINE bool publish(struct floor *floor, bool in_order, bool log)

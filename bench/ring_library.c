@@ -8,6 +8,7 @@
 static void run(void *user, unsigned int chains, unsigned int burst)
 {
 	struct vh_chain *list[VH_VIRTQUEUE_BURST];
+	uint32_t written[VH_VIRTQUEUE_BURST];
 	struct vh_virtqueue *queue = user;
 
 	while (chains) {
@@ -18,8 +19,8 @@ static void run(void *user, unsigned int chains, unsigned int burst)
 		if (n == 0)
 			continue;
 		for (int i = 0; i < n; i++)
-			vh_virtqueue_push(queue, list[i],
-					  list[i]->writable_size);
+			written[i] = list[i]->writable_size;
+		vh_virtqueue_push_many(queue, list, written, (unsigned int)n);
 		if (vh_virtqueue_publish(queue) < 0)
 			die("publish", EPROTO);
 		chains -= (unsigned int)n;

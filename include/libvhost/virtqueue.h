@@ -53,6 +53,14 @@ struct vh_chain {
 	void *user;    /* the device's own; NULL after pop */
 };
 
+/* A chain that is one buffer; see vh_virtqueue_pop_buffers(). */
+struct vh_buffer {
+	void *data;
+	uint32_t size; /* bytes */
+	uint16_t head; /* as in struct vh_chain */
+	bool is_writable;
+};
+
 struct vh_virtqueue_opts {
 	size_t size;
 	uint32_t index; /* for words in faults */
@@ -187,6 +195,37 @@ VH_API VH_MUST_CHECK int vh_virtqueue_pop(struct vh_virtqueue *queue,
  */
 VH_API void vh_virtqueue_push(struct vh_virtqueue *queue,
 			      struct vh_chain *chain, uint32_t written);
+
+/*
+ * vh_virtqueue_push() for so many chains, in this order: written[i] bytes of
+ * chains[i].
+ */
+VH_API void vh_virtqueue_push_many(struct vh_virtqueue *queue,
+				   struct vh_chain *const chains[],
+				   const uint32_t written[],
+				   unsigned int count);
+
+/*
+ * vh_virtqueue_pop() for devices that are done with a buffer at once: takes
+ * up to max chains of one buffer each, without a request for them. Push all
+ * of them before the next call with this queue. Returns their number; it is
+ * less, or 0, if the next chain isn't like that, if completions have to wait
+ * for others (IN_ORDER), and always with a log, an IOTLB or requests that are
+ * tracked in shared memory: pop then. -EPROTO if the queue is broken.
+ */
+VH_API VH_MUST_CHECK int vh_virtqueue_pop_buffers(struct vh_virtqueue *queue,
+						  struct vh_buffer buffers[],
+						  unsigned int max);
+
+/*
+ * Returns all that vh_virtqueue_pop_buffers() gave, in its order: written[i]
+ * bytes of buffers[i], cut to its size if it is writable, else to 0. The
+ * driver sees them after vh_virtqueue_publish().
+ */
+VH_API void vh_virtqueue_push_buffers(struct vh_virtqueue *queue,
+				      const struct vh_buffer buffers[],
+				      const uint32_t written[],
+				      unsigned int count);
 
 /*
  * vh_virtqueue_push() for threads that the queue doesn't belong to: puts the

@@ -178,7 +178,7 @@ static bool is_unpublished(const struct vh_virtqueue *queue)
 	if (queue->run.count)
 		return true;
 	return queue->is_packed
-		   ? queue->packed.advanced != 0
+		   ? queue->packed.used.advanced != 0
 		   : queue->split.used_next != queue->split.used_shown;
 }
 

@@ -97,7 +97,7 @@ static void say_what(const struct vh_virtqueue *queue, const struct walk *walk,
 		snprintf(text, size,
 			 "flags are 0x%x: device-readable behind "
 			 "device-writable",
-			 flags_of(d));
+			 flags_of(d, queue->is_packed));
 		break;
 	case WALK_LENGTH:
 		snprintf(text, size,
@@ -113,15 +113,15 @@ static void say_what(const struct vh_virtqueue *queue, const struct walk *walk,
 		snprintf(text, size,
 			 "flags are 0x%x, but "
 			 "VIRTIO_F_INDIRECT_DESC wasn't negotiated",
-			 flags_of(d));
+			 flags_of(d, queue->is_packed));
 		break;
 	case WALK_INDIRECT_NESTED:
 		snprintf(text, size, "flags are 0x%x: a table within a table",
-			 flags_of(d));
+			 flags_of(d, queue->is_packed));
 		break;
 	case WALK_INDIRECT_NEXT:
 		snprintf(text, size, "flags are 0x%x: both INDIRECT and NEXT",
-			 flags_of(d));
+			 flags_of(d, queue->is_packed));
 		break;
 	case WALK_INDIRECT_LENGTH:
 		snprintf(text, size,
@@ -134,7 +134,8 @@ static void say_what(const struct vh_virtqueue *queue, const struct walk *walk,
 		snprintf(text, size,
 			 "the IOTLB forbids to %s 0x%" PRIx64
 			 " with length 0x%x",
-			 error == WALK_ACCESS && flags_of(d) & DESCRIPTOR_WRITE
+			 error == WALK_ACCESS && flags_of(d, queue->is_packed) &
+						     DESCRIPTOR_WRITE
 			     ? "write"
 			     : "read",
 			 d.address, length_of(d));
@@ -223,7 +224,7 @@ static bool add_pieces(struct vh_virtqueue *queue, struct slot *slot,
 		       struct walk *walk, struct descriptor d)
 {
 	struct vhi_hit *hit = &queue->epoch->buffers;
-	bool write = flags_of(d) & DESCRIPTOR_WRITE;
+	bool write = flags_of(d, queue->is_packed) & DESCRIPTOR_WRITE;
 	struct pieces *pieces = &walk->pieces;
 	vh_gpa address = d.address;
 	uint64_t left = length_of(d);
@@ -249,7 +250,10 @@ static bool add_pieces(struct vh_virtqueue *queue, struct slot *slot,
 		if (pieces->next == walk->end &&
 		    !make_room(queue, slot, walk, d))
 			return false;
-		add_piece(pieces, write, hit->host + offset, part);
+		*pieces->next = (struct iovec){.iov_base = hit->host + offset,
+					       .iov_len = part};
+		pieces->bytes += part;
+		pieces->next++;
 		if (write && pieces->range)
 			*pieces->range++ = (struct log_range){
 			    .guest = hit->guest + offset, .size = part};
@@ -289,7 +293,7 @@ static enum walk_error check_table(struct vh_virtqueue *queue,
 		return WALK_INDIRECT_FEATURE;
 	if (walk->in_table)
 		return WALK_INDIRECT_NESTED;
-	if (flags_of(d) & DESCRIPTOR_NEXT)
+	if (flags_of(d, queue->is_packed) & DESCRIPTOR_NEXT)
 		return WALK_INDIRECT_NEXT;
 	if (queue->is_packed && walk->pieces.descriptors)
 		return WALK_INDIRECT_NEXT;
@@ -344,7 +348,8 @@ static bool copy_entry(struct vh_virtqueue *queue, const struct walk *walk,
 		    (uint64_t)__atomic_load_n(byte, __ATOMIC_RELAXED)
 		    << (i % 8 * 8);
 	}
-	*ret_descriptor = descriptor_of(words[0], words[1], queue->is_packed);
+	*ret_descriptor =
+	    (struct descriptor){.address = words[0], .rest = words[1]};
 	return true;
 }
 
@@ -355,12 +360,10 @@ static bool add_descriptor(struct vh_virtqueue *queue, struct slot *slot,
 
 	if (++pieces->descriptors > most_descriptors(queue, walk))
 		return fail(queue, walk, d, WALK_LOOP);
-	if (flags_of(d) & DESCRIPTOR_WRITE) {
+	if (flags_of(d, queue->is_packed) & DESCRIPTOR_WRITE) {
 		/* Without bytes it has no piece, but its place counts. */
-		if (!pieces->writable) {
-			pieces->writable = pieces->next;
-			pieces->readable_bytes = pieces->bytes;
-		}
+		if (!pieces->writable)
+			pieces_border(pieces);
 	} else if (pieces->writable) {
 		return fail(queue, walk, d, WALK_ORDER);
 	}
@@ -378,7 +381,7 @@ static int step(struct vh_virtqueue *queue, struct walk *walk,
 {
 	if (queue->is_packed && walk->in_table)
 		return ++walk->index < walk->list.limit;
-	if (!(flags_of(d) & DESCRIPTOR_NEXT)) {
+	if (!(flags_of(d, queue->is_packed) & DESCRIPTOR_NEXT)) {
 		if (queue->is_packed)
 			walk->pieces.head = id_of(d);
 		return 0;
@@ -405,13 +408,12 @@ static bool walk_all(struct vh_virtqueue *queue, struct slot *slot,
 
 	while (more > 0) {
 		if (walk->list.table)
-			d = descriptor_copy(&walk->list.table[walk->index],
-					    queue->is_packed);
+			d = descriptor_copy(&walk->list.table[walk->index]);
 		else if (!copy_entry(queue, walk, &d))
 			return false;
 		if (queue->is_packed && walk->in_table)
 			d = only_write(d);
-		if (flags_of(d) & DESCRIPTOR_INDIRECT) {
+		if (flags_of(d, queue->is_packed) & DESCRIPTOR_INDIRECT) {
 			if (!enter_table(queue, walk, d))
 				return false;
 			continue;
@@ -439,6 +441,8 @@ uint32_t walk_carefully(struct vh_virtqueue *queue, struct slot *slot,
 	if (queue->epoch->log)
 		walk.pieces.range = log_slot(queue, slot);
 	if (walk_all(queue, slot, &walk)) {
+		if (!walk.pieces.writable)
+			pieces_border(&walk.pieces);
 		slot_fill(queue, slot, &walk.pieces);
 		/* A table takes one descriptor of a packed ring. */
 		return walk.in_table ? 1 : walk.pieces.descriptors;

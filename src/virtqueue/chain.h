@@ -21,8 +21,7 @@
 /* A private copy. It travels by value, so that it stays in registers. */
 struct descriptor {
 	uint64_t address;
-	/* length, flags, next or id: 32, 16 and 16 bits, in both formats */
-	uint64_t rest;
+	uint64_t rest; /* see struct raw_descriptor */
 };
 
 static ALWAYS_INLINE uint32_t length_of(struct descriptor d)
@@ -30,9 +29,9 @@ static ALWAYS_INLINE uint32_t length_of(struct descriptor d)
 	return (uint32_t)d.rest;
 }
 
-static ALWAYS_INLINE unsigned int flags_of(struct descriptor d)
+static ALWAYS_INLINE unsigned int flags_of(struct descriptor d, bool packed)
 {
-	return d.rest >> 32 & 0xffff;
+	return packed ? (unsigned int)(d.rest >> 48) : d.rest >> 32 & 0xffff;
 }
 
 static ALWAYS_INLINE uint32_t next_of(struct descriptor d)
@@ -40,34 +39,23 @@ static ALWAYS_INLINE uint32_t next_of(struct descriptor d)
 	return (uint32_t)(d.rest >> 48);
 }
 
+/* Of a packed ring. */
 static ALWAYS_INLINE uint16_t id_of(struct descriptor d)
 {
-	return (uint16_t)(d.rest >> 48);
-}
-
-/* A packed ring has the flags above the id. */
-static ALWAYS_INLINE struct descriptor descriptor_of(uint64_t address,
-						     uint64_t rest, bool packed)
-{
-	uint32_t upper = (uint32_t)(rest >> 32);
-
-	if (packed)
-		rest = (uint32_t)rest | (uint64_t)(upper >> 16 | upper << 16)
-					    << 32;
-	return (struct descriptor){.address = address, .rest = rest};
+	return (uint16_t)(d.rest >> 32);
 }
 
 static ALWAYS_INLINE struct descriptor
-descriptor_copy(const struct raw_descriptor *raw, bool packed)
+descriptor_copy(const struct raw_descriptor *raw)
 {
-	return descriptor_of(vhi_load_le64(&raw->address),
-			     vhi_load_le64(&raw->rest), packed);
+	return (struct descriptor){.address = vhi_load_le64(&raw->address),
+				   .rest = vhi_load_le64(&raw->rest)};
 }
 
 /* In a packed ring's table nothing else counts ("Indirect Flag"). */
 static ALWAYS_INLINE struct descriptor only_write(struct descriptor d)
 {
-	d.rest &= UINT32_MAX | (uint64_t)DESCRIPTOR_WRITE << 32;
+	d.rest &= UINT32_MAX | (uint64_t)DESCRIPTOR_WRITE << 48;
 	return d;
 }
 
@@ -98,16 +86,14 @@ struct pieces {
 	bool has_area; /* first is an area, no more in the slot */
 };
 
-/* Fills in all but the pieces. */
+/* Fills in all but the pieces. There is a border between the two kinds. */
 static ALWAYS_INLINE void slot_fill(const struct vh_virtqueue *queue,
 				    struct slot *slot,
 				    const struct pieces *pieces)
 {
-	struct iovec *border =
-	    pieces->writable ? pieces->writable : pieces->next;
-	uint64_t readable =
-	    pieces->writable ? pieces->readable_bytes : pieces->bytes;
-	uint32_t writable = (uint32_t)(pieces->bytes - readable);
+	struct iovec *border = pieces->writable;
+	uint32_t readable = (uint32_t)pieces->readable_bytes;
+	uint32_t writable = (uint32_t)pieces->bytes - readable;
 
 	slot->writable_size = writable;
 	slot->head = pieces->head;
@@ -116,7 +102,7 @@ static ALWAYS_INLINE void slot_fill(const struct vh_virtqueue *queue,
 	slot->chain = (struct vh_chain){
 	    .readable = pieces->first,
 	    .writable = border,
-	    .readable_size = (uint32_t)readable,
+	    .readable_size = readable,
 	    .writable_size = writable,
 	    .readable_count = (uint16_t)(border - pieces->first),
 	    .writable_count = (uint16_t)(pieces->next - border),
@@ -125,104 +111,133 @@ static ALWAYS_INLINE void slot_fill(const struct vh_virtqueue *queue,
 	};
 }
 
-/* Adds a piece, after the order of readable and writable was checked. */
-static ALWAYS_INLINE void add_piece(struct pieces *pieces, bool write,
-				    char *host, uint64_t size)
+/* What follows is writable, or nothing. */
+static ALWAYS_INLINE void pieces_border(struct pieces *pieces)
 {
-	if (write && !pieces->writable) {
-		pieces->writable = pieces->next;
-		pieces->readable_bytes = pieces->bytes;
-	}
-	pieces->bytes += size;
-	/* Whoever has room has a piece. */
-	/* NOLINTNEXTLINE(clang-analyzer-core.NullDereference) */
-	pieces->next->iov_base = host;
-	pieces->next->iov_len = size;
-	pieces->next++;
+	pieces->writable = pieces->next;
+	pieces->readable_bytes = pieces->bytes;
 }
 
 /*
- * The offset of size bytes in the region of the hit, or UINT64_MAX if that
- * takes a closer look: so it does for 0 bytes, since size - 1 is the largest
- * number there is then.
+ * The offset of size bytes in the region of the hit. False if that takes a
+ * closer look: so it does for 0 bytes, since size - 1 is the largest number
+ * there is then.
  */
-static ALWAYS_INLINE uint64_t offset_of(const struct vh_memory *memory,
-					struct vhi_hit *hit, vh_gpa address,
-					uint64_t size)
+static ALWAYS_INLINE bool find_quickly(const struct vh_memory *memory,
+				       struct vhi_hit *hit, vh_gpa address,
+				       uint64_t size, uint64_t *ret_offset)
 {
 	uint64_t offset = address - hit->base;
 
 	if (UNLIKELY(offset >= hit->size)) {
 		if (!vhi_memory_find(memory, address, hit))
-			return UINT64_MAX;
+			return false;
 		offset = address - hit->base;
 	}
-	if (UNLIKELY(size - 1 >= hit->size - offset))
-		return UINT64_MAX;
-	return offset;
+	*ret_offset = offset;
+	return LIKELY(size - 1 < hit->size - offset);
 }
 
-/* Either does all of a descriptor or nothing. */
-static ALWAYS_INLINE bool quick_buffer(struct epoch *epoch,
-				       struct pieces *pieces,
-				       struct descriptor d, struct mode mode)
+/* The piece that a descriptor is, if it is one and may be used like that. */
+static ALWAYS_INLINE bool quick_piece(struct epoch *epoch, struct descriptor d,
+				      struct iovec *ret_piece,
+				      struct log_range **range,
+				      struct mode mode)
 {
+	bool write = flags_of(d, mode.packed) & DESCRIPTOR_WRITE;
 	struct vhi_hit *hit = &epoch->buffers;
-	bool write = flags_of(d) & DESCRIPTOR_WRITE;
-	uint64_t offset =
-	    offset_of(epoch->memory, hit, d.address, length_of(d));
+	uint64_t offset;
 
-	if (UNLIKELY(offset == UINT64_MAX) ||
-	    UNLIKELY(pieces->writable && !write))
+	if (!find_quickly(epoch->memory, hit, d.address, length_of(d), &offset))
 		return false;
 	if (mode.careful &&
 	    !(hit->access & (write ? VH_ACCESS_WRITE : VH_ACCESS_READ)))
 		return false;
-	add_piece(pieces, write, hit->host + offset, length_of(d));
-	if (mode.careful && write && pieces->range)
-		*pieces->range++ = (struct log_range){
-		    .guest = hit->guest + offset, .size = length_of(d)};
+	ret_piece->iov_base = hit->host + offset;
+	ret_piece->iov_len = length_of(d);
+	if (mode.careful && write && *range)
+		*(*range)++ = (struct log_range){.guest = hit->guest + offset,
+						 .size = length_of(d)};
 	return true;
 }
 
+/* Where a walk is in a list. */
+struct place_in_list {
+	struct list list;
+	uint32_t index;
+	struct descriptor d; /* there */
+};
+
+enum quick { QUICK_END, QUICK_OTHER_KIND, QUICK_FAIL };
+
+/* Goes on to the next descriptor. */
+static ALWAYS_INLINE enum quick quick_step(struct place_in_list *at,
+					   bool in_table, struct mode mode)
+{
+	if (mode.packed && in_table) {
+		if (++at->index == at->list.limit)
+			return QUICK_END;
+	} else if (!(flags_of(at->d, mode.packed) & DESCRIPTOR_NEXT)) {
+		return QUICK_END;
+	} else if (mode.packed) {
+		if (++at->index == at->list.limit)
+			at->index = 0;
+	} else {
+		at->index = next_of(at->d);
+		if (UNLIKELY(at->index >= at->list.limit))
+			return QUICK_FAIL;
+	}
+	at->d = descriptor_copy(&at->list.table[at->index]);
+	if (mode.packed && in_table)
+		at->d = only_write(at->d);
+	return QUICK_OTHER_KIND;
+}
+
 /*
- * Goes over a list, from d on. Each step uses up a piece, of which there are
- * few: it ends soon.
+ * Goes over the descriptors of one kind. Each uses up a piece, of which there
+ * are few: it ends soon.
  */
+static ALWAYS_INLINE enum quick quick_run(struct vh_virtqueue *queue,
+					  struct pieces *pieces,
+					  struct place_in_list *at, bool write,
+					  bool in_table, struct mode mode)
+{
+	struct iovec *end = pieces->first + queue->quick_pieces;
+	enum quick step = QUICK_OTHER_KIND;
+
+	while (step == QUICK_OTHER_KIND &&
+	       !(flags_of(at->d, mode.packed) & DESCRIPTOR_WRITE) == !write) {
+		if (UNLIKELY(flags_of(at->d, mode.packed) &
+			     DESCRIPTOR_INDIRECT) ||
+		    UNLIKELY(pieces->next == end) ||
+		    !quick_piece(queue->epoch, at->d, pieces->next,
+				 &pieces->range, mode))
+			return QUICK_FAIL;
+		pieces->bytes += length_of(at->d);
+		pieces->next++;
+		step = quick_step(at, in_table, mode);
+	}
+	return step;
+}
+
+/* Goes over a list, from d on. */
 static ALWAYS_INLINE bool quick_list(struct vh_virtqueue *queue,
 				     struct list list, struct descriptor d,
 				     struct pieces *pieces, bool in_table,
 				     struct mode mode)
 {
-	struct iovec *end = pieces->first + queue->quick_pieces;
-	struct epoch *epoch = queue->epoch;
-	uint32_t index = list.start;
+	struct place_in_list at = {.list = list, .index = list.start, .d = d};
+	enum quick end;
 
-	for (;;) {
-		if (mode.packed && in_table)
-			d = only_write(d);
-		if (UNLIKELY(flags_of(d) & DESCRIPTOR_INDIRECT) ||
-		    UNLIKELY(pieces->next == end) ||
-		    !quick_buffer(epoch, pieces, d, mode))
-			return false;
-		if (mode.packed && in_table) {
-			if (++index == list.limit)
-				return true;
-		} else if (!(flags_of(d) & DESCRIPTOR_NEXT)) {
-			break;
-		} else if (mode.packed) {
-			if (++index == list.limit)
-				index = 0;
-		} else {
-			index = next_of(d);
-			if (UNLIKELY(index >= list.limit))
-				return false;
-		}
-		d = descriptor_copy(&list.table[index], mode.packed);
-	}
-	if (mode.packed)
-		pieces->head = id_of(d);
-	return true;
+	if (mode.packed && in_table)
+		at.d = only_write(at.d);
+	end = quick_run(queue, pieces, &at, false, in_table, mode);
+	pieces_border(pieces);
+	if (end == QUICK_OTHER_KIND)
+		end = quick_run(queue, pieces, &at, true, in_table, mode);
+	if (mode.packed && !in_table)
+		pieces->head = id_of(at.d);
+	return end == QUICK_END;
 }
 
 /* The table that d leads to; NULL if that takes a closer look. */
@@ -236,11 +251,12 @@ static ALWAYS_INLINE struct list quick_table(const struct vh_virtqueue *queue,
 	uint64_t offset;
 	char *host;
 
-	if (UNLIKELY(!queue->indirect || (flags_of(d) & DESCRIPTOR_NEXT) ||
+	if (UNLIKELY(!queue->indirect ||
+		     (flags_of(d, mode.packed) & DESCRIPTOR_NEXT) ||
 		     length % sizeof(struct raw_descriptor)))
 		return list;
-	offset = offset_of(epoch->memory, &epoch->tables, d.address, length);
-	if (UNLIKELY(offset == UINT64_MAX) ||
+	if (!find_quickly(epoch->memory, &epoch->tables, d.address, length,
+			  &offset) ||
 	    (mode.careful && !(epoch->tables.access & VH_ACCESS_READ)))
 		return list;
 	host = epoch->tables.host + offset;
@@ -249,15 +265,12 @@ static ALWAYS_INLINE struct list quick_table(const struct vh_virtqueue *queue,
 	return list;
 }
 
-/*
- * Fills the slot from the chain that begins at list.start with d. Returns
- * what walk_carefully() does.
- */
-static ALWAYS_INLINE uint32_t walk_chain(struct vh_virtqueue *queue,
-					 struct slot *slot, struct list list,
-					 struct descriptor d, struct mode mode)
+/* A chain of more than one buffer, or of a table. */
+static ALWAYS_INLINE uint32_t walk_list(struct vh_virtqueue *queue,
+					struct slot *slot, struct list list,
+					struct descriptor d, struct mode mode)
 {
-	bool table = flags_of(d) & DESCRIPTOR_INDIRECT;
+	bool table = flags_of(d, mode.packed) & DESCRIPTOR_INDIRECT;
 	struct pieces pieces = {
 	    .first = slot->pieces,
 	    .next = slot->pieces,
@@ -270,10 +283,10 @@ static ALWAYS_INLINE uint32_t walk_chain(struct vh_virtqueue *queue,
 		pieces.range = log_slot(queue, slot);
 	if (table) {
 		in_table = quick_table(queue, d, mode);
-		done = in_table.table &&
-		       quick_list(queue, in_table,
-				  descriptor_copy(in_table.table, mode.packed),
-				  &pieces, true, mode);
+		done =
+		    in_table.table &&
+		    quick_list(queue, in_table, descriptor_copy(in_table.table),
+			       &pieces, true, mode);
 	} else {
 		done = quick_list(queue, list, d, &pieces, false, mode);
 	}
@@ -283,6 +296,78 @@ static ALWAYS_INLINE uint32_t walk_chain(struct vh_virtqueue *queue,
 	pieces.descriptors = (uint32_t)(pieces.next - pieces.first);
 	slot_fill(queue, slot, &pieces);
 	return table ? 1 : pieces.descriptors;
+}
+
+/* A chain of one buffer. */
+static ALWAYS_INLINE bool walk_single(struct vh_virtqueue *queue,
+				      struct slot *slot, struct descriptor d,
+				      uint16_t head, struct mode mode)
+{
+	uint32_t written =
+	    flags_of(d, mode.packed) & DESCRIPTOR_WRITE ? length_of(d) : 0;
+	struct log_range *range = NULL;
+	uint16_t writable = written != 0;
+
+	if (mode.careful && queue->epoch->log)
+		range = log_slot(queue, slot);
+	if (!quick_piece(queue->epoch, d, slot->pieces, &range, mode))
+		return false;
+	slot->writable_size = written;
+	slot->head = head;
+	slot->epoch = queue->epoch_number;
+	slot->state = SLOT_BUSY;
+	slot->chain = (struct vh_chain){
+	    .readable = slot->pieces,
+	    .writable = slot->pieces + 1 - writable,
+	    .readable_size = length_of(d) - written,
+	    .writable_size = written,
+	    .readable_count = 1 - writable,
+	    .writable_count = writable,
+	    .descriptors = 1,
+	    .head = head,
+	};
+	return true;
+}
+
+/* A chain of one buffer that is done at once, for which there is no slot. */
+static ALWAYS_INLINE bool walk_buffer(struct vh_virtqueue *queue,
+				      struct descriptor d, uint16_t head,
+				      struct vh_buffer *ret_buffer,
+				      struct mode mode)
+{
+	struct epoch *epoch = queue->epoch;
+	uint64_t offset;
+
+	if (UNLIKELY(head >= queue->num || queue->taken[head]) ||
+	    flags_of(d, mode.packed) &
+		(DESCRIPTOR_NEXT | DESCRIPTOR_INDIRECT) ||
+	    !find_quickly(epoch->memory, &epoch->buffers, d.address,
+			  length_of(d), &offset))
+		return false;
+	*ret_buffer = (struct vh_buffer){
+	    .data = epoch->buffers.host + offset,
+	    .size = length_of(d),
+	    .head = head,
+	    .is_writable = flags_of(d, mode.packed) & DESCRIPTOR_WRITE,
+	};
+	return true;
+}
+
+/*
+ * Fills the slot from the chain that begins at list.start with d. Returns
+ * what walk_carefully() does.
+ */
+static ALWAYS_INLINE uint32_t walk_chain(struct vh_virtqueue *queue,
+					 struct slot *slot, struct list list,
+					 struct descriptor d, struct mode mode)
+{
+	uint16_t head = mode.packed ? id_of(d) : (uint16_t)list.start;
+
+	if (flags_of(d, mode.packed) & (DESCRIPTOR_NEXT | DESCRIPTOR_INDIRECT))
+		return walk_list(queue, slot, list, d, mode);
+	if (LIKELY(walk_single(queue, slot, d, head, mode)))
+		return 1;
+	return walk_carefully(queue, slot, list);
 }
 
 #endif

@@ -101,7 +101,7 @@ void log_first_descriptor(struct vh_virtqueue *queue)
 {
 	if (!queue->log.on)
 		return;
-	log_descriptor(queue, queue->packed.first);
+	log_descriptor(queue, queue->packed.used.first);
 	log_flush(queue);
 }
 

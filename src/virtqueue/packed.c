@@ -12,25 +12,28 @@
 
 #include <base/fault.h>
 
+#define AVAIL PACKED_FLAGS(DESCRIPTOR_AVAIL)
+#define USED  PACKED_FLAGS(DESCRIPTOR_USED)
+
 /* Of a descriptor that is available, or used, while a counter is wrap. */
-static uint16_t available_bits(bool wrap)
+static uint64_t available_bits(bool wrap)
 {
-	return wrap ? DESCRIPTOR_AVAIL : DESCRIPTOR_USED;
+	return wrap ? AVAIL : USED;
 }
 
-static uint16_t used_bits(bool wrap)
+static uint64_t used_bits(bool wrap)
 {
-	return wrap ? DESCRIPTOR_AVAIL | DESCRIPTOR_USED : 0;
+	return wrap ? AVAIL | USED : 0;
 }
 
 static bool avail_wrap(const struct packed_ring *ring)
 {
-	return ring->avail_bits & DESCRIPTOR_AVAIL;
+	return ring->avail_bits & AVAIL;
 }
 
 static bool used_wrap(const struct packed_ring *ring)
 {
-	return ring->used_bits & DESCRIPTOR_AVAIL;
+	return ring->used.bits & AVAIL;
 }
 
 /*
@@ -46,7 +49,7 @@ static bool is_fresh(const struct vh_virtqueue *queue)
 	if (queue->base)
 		return false;
 	for (uint32_t i = 0; i < queue->num; i++)
-		if (vhi_load_le64(&ring[i].rest) >> 48 & DESCRIPTOR_USED)
+		if (vhi_load_le64(&ring[i].rest) & USED)
 			return false;
 	return true;
 }
@@ -65,13 +68,13 @@ int packed_restart(struct vh_virtqueue *queue, struct vh_fault *fault)
 
 	ring->avail_next = base & 0x7fff;
 	ring->avail_bits = available_bits(base >> 15 & 1);
-	ring->used_next = base >> 16 & 0x7fff;
-	ring->used_bits = used_bits(base >> 31);
-	if (ring->avail_next < queue->num && ring->used_next < queue->num)
+	ring->used.next = base >> 16 & 0x7fff;
+	ring->used.bits = used_bits(base >> 31);
+	if (ring->avail_next < queue->num && ring->used.next < queue->num)
 		return 0;
 	vhi_fault(fault, VH_FAULT_MSG_FIELD, -EINVAL, "vhost-user, Vring base",
 		  "queue %u: base 0x%x names places %u and %u of a ring of %u",
-		  queue->index, base, ring->avail_next, ring->used_next,
+		  queue->index, base, ring->avail_next, ring->used.next,
 		  queue->num);
 	if (fault)
 		fault->queue = queue->index;
@@ -83,7 +86,7 @@ uint32_t packed_base(const struct vh_virtqueue *queue)
 	const struct packed_ring *ring = &queue->packed;
 
 	return ring->avail_next | (uint32_t)avail_wrap(ring) << 15 |
-	       (uint32_t)ring->used_next << 16 |
+	       (uint32_t)ring->used.next << 16 |
 	       (uint32_t)used_wrap(ring) << 31;
 }
 
@@ -121,6 +124,7 @@ static COLD uint32_t fail_full(struct vh_virtqueue *queue, uint16_t place)
 struct burst {
 	struct vh_chain **chains;
 	unsigned int done;
+	uint32_t out; /* see struct packed_ring */
 };
 
 /* For a chain from the ring, or from what a process before us left. */
@@ -134,9 +138,9 @@ static ALWAYS_INLINE bool take_slot(struct vh_virtqueue *queue,
 	if (UNLIKELY(id >= queue->num || queue->taken[id]))
 		return fail_id(queue, place, id);
 	/* So no run of completions is longer than the ring. */
-	if (UNLIKELY(descriptors > queue->num - queue->packed.out))
+	if (UNLIKELY(descriptors > queue->num - burst->out))
 		return fail_full(queue, place);
-	queue->packed.out += descriptors;
+	burst->out += descriptors;
 	slot_take(queue, slot, descriptors, burst->done, mode);
 	burst->chains[burst->done++] = &slot->chain;
 	return true;
@@ -147,7 +151,7 @@ static COLD int pop_again(struct vh_virtqueue *queue, struct vh_chain *chains[],
 			  unsigned int max)
 {
 	const struct mode mode = {.packed = true, .careful = true};
-	struct burst burst = {.chains = chains};
+	struct burst burst = {.chains = chains, .out = queue->packed.out};
 	struct list list = {.start = 0};
 	struct slot *slot;
 	uint32_t count;
@@ -160,25 +164,26 @@ static COLD int pop_again(struct vh_virtqueue *queue, struct vh_chain *chains[],
 			break;
 		queue->inflight.resend_next++;
 	}
+	queue->packed.out = burst.out;
 	slots_taken(queue, burst.done, mode);
 	return burst.done || !queue->broken ? (int)burst.done : -EPROTO;
 }
 
 static ALWAYS_INLINE void advance(const struct vh_virtqueue *queue,
-				  uint16_t *place, uint16_t *bits, uint32_t by)
+				  uint16_t *place, uint64_t *bits, uint32_t by)
 {
 	uint32_t next = *place + by;
 
 	if (next >= queue->num) {
 		next -= queue->num;
-		*bits ^= DESCRIPTOR_AVAIL | DESCRIPTOR_USED;
+		*bits ^= AVAIL | USED;
 	}
 	*place = (uint16_t)next;
 }
 
 /* True and a chain's first descriptor, if there is one. */
 static ALWAYS_INLINE bool available(const struct packed_ring *ring,
-				    uint16_t place, uint16_t bits,
+				    uint16_t place, uint64_t bits,
 				    struct descriptor *ret_first)
 {
 	const struct raw_descriptor *raw = &ring->descriptors[place];
@@ -189,9 +194,10 @@ static ALWAYS_INLINE bool available(const struct packed_ring *ring,
 	 */
 	uint64_t rest = vhi_load_acquire_le64(&raw->rest);
 
-	if ((rest >> 48 & (DESCRIPTOR_AVAIL | DESCRIPTOR_USED)) != bits)
+	if ((rest & (AVAIL | USED)) != bits)
 		return false;
-	*ret_first = descriptor_of(vhi_load_le64(&raw->address), rest, true);
+	*ret_first = (struct descriptor){
+	    .address = vhi_load_le64(&raw->address), .rest = rest};
 	return true;
 }
 
@@ -204,7 +210,8 @@ static ALWAYS_INLINE uint32_t pop_one(struct vh_virtqueue *queue,
 	struct slot *slot;
 	uint32_t count;
 
-	if (UNLIKELY(burst->done == queue->free_count))
+	/* Else a slot is free: each that isn't stands for a descriptor. */
+	if (UNLIKELY(burst->out == queue->num))
 		return fail_full(queue, place);
 	slot = slot_next(queue, burst->done);
 	count = walk_chain(queue, slot, list, d, mode);
@@ -222,9 +229,9 @@ static ALWAYS_INLINE int pop(struct vh_virtqueue *queue,
 			     const struct mode mode)
 {
 	struct packed_ring *ring = &queue->packed;
-	struct burst burst = {.chains = chains};
+	struct burst burst = {.chains = chains, .out = ring->out};
 	uint16_t place = ring->avail_next;
-	uint16_t bits = ring->avail_bits;
+	uint64_t bits = ring->avail_bits;
 	struct descriptor first;
 	uint32_t count;
 
@@ -240,8 +247,35 @@ static ALWAYS_INLINE int pop(struct vh_virtqueue *queue,
 	}
 	ring->avail_next = place;
 	ring->avail_bits = bits;
+	ring->out = burst.out;
 	slots_taken(queue, burst.done, mode);
 	return burst.done || !queue->broken ? (int)burst.done : -EPROTO;
+}
+
+static ALWAYS_INLINE int pop_buffers(struct vh_virtqueue *queue,
+				     struct vh_buffer buffers[],
+				     unsigned int max, const struct mode mode)
+{
+	struct packed_ring *ring = &queue->packed;
+	uint32_t room = queue->num - ring->out;
+	uint16_t place = ring->avail_next;
+	uint64_t bits = ring->avail_bits;
+	unsigned int done = 0;
+	struct descriptor d;
+
+	if (!takes_buffers(queue, mode))
+		return 0;
+	if (max > room)
+		max = room;
+	while (done < max && available(ring, place, bits, &d) &&
+	       walk_buffer(queue, d, id_of(d), &buffers[done], mode)) {
+		advance(queue, &place, &bits, 1);
+		done++;
+	}
+	ring->avail_next = place;
+	ring->avail_bits = bits;
+	ring->out += done;
+	return (int)done;
 }
 
 /*
@@ -249,54 +283,58 @@ static ALWAYS_INLINE int pop(struct vh_virtqueue *queue,
  * at one after the other, so it sees none of them before the first, which is
  * kept back.
  */
-static ALWAYS_INLINE void write_used(struct vh_virtqueue *queue, uint16_t id,
+static ALWAYS_INLINE void write_used(struct vh_virtqueue *queue,
+				     struct packed_used *used, uint16_t id,
 				     uint32_t written, uint32_t descriptors,
 				     const struct mode mode)
 {
-	struct packed_ring *ring = &queue->packed;
-	uint64_t flags = ring->used_bits | (written ? DESCRIPTOR_WRITE : 0);
-	uint64_t rest = written | (uint64_t)id << 32 | flags << 48;
+	uint64_t rest = written | (uint64_t)id << 32 | used->bits;
 
-	if (!ring->advanced) {
-		ring->first = ring->used_next;
-		ring->first_rest = rest;
+	if (written)
+		rest |= PACKED_FLAGS(DESCRIPTOR_WRITE);
+	if (!used->advanced) {
+		used->first = used->next;
+		used->first_rest = rest;
 	} else {
-		vhi_store_le64(&ring->descriptors[ring->used_next].rest, rest);
+		vhi_store_le64(&queue->packed.descriptors[used->next].rest,
+			       rest);
 	}
 	if (mode.careful && queue->log.on)
-		log_descriptor(queue, ring->used_next);
-	ring->advanced += descriptors;
-	advance(queue, &ring->used_next, &ring->used_bits, descriptors);
+		log_descriptor(queue, used->next);
+	used->advanced += descriptors;
+	advance(queue, &used->next, &used->bits, descriptors);
 }
 
 static ALWAYS_INLINE void write_run(struct vh_virtqueue *queue,
+				    struct packed_used *used, struct run *run,
 				    const struct mode mode)
 {
-	struct run *run = &queue->run;
-
-	write_used(queue, run->head, run->written, run->descriptors, mode);
+	write_used(queue, used, run->head, run->written, run->descriptors,
+		   mode);
 	run->count = run->descriptors = 0;
 }
 
 /* IN_ORDER: the slot, if it is the next one, and those that waited for it. */
 static ALWAYS_INLINE void complete_in_order(struct vh_virtqueue *queue,
 					    struct slot *slot, uint32_t written,
+					    struct packed_used *used,
+					    struct returns *returns,
 					    const struct mode mode)
 {
 	bool full = written == slot->writable_size;
 
-	if (UNLIKELY(!is_next(queue, slot))) {
+	if (UNLIKELY(slot != order_at(queue, returns->order_first))) {
 		slot_done(queue, slot, written);
 		return;
 	}
 	do {
-		if (run_add(queue, slot, written, full))
-			write_run(queue, mode);
+		if (run_add(&returns->run, slot->head, queue->taken[slot->head],
+			    written, full))
+			write_run(queue, used, &returns->run, mode);
 		if (mode.careful && queue->inflight.area)
 			inflight_packed_give(queue, slot);
-		slot_put(queue, slot);
-		queue->order_first++;
-		slot = order_next(queue);
+		slot_put(queue, slot, returns);
+		slot = order_done(queue, ++returns->order_first);
 		if (slot) {
 			full = slot->state & SLOT_FULL;
 			written = slot->writable_size;
@@ -304,23 +342,67 @@ static ALWAYS_INLINE void complete_in_order(struct vh_virtqueue *queue,
 	} while (slot);
 }
 
-static ALWAYS_INLINE void push(struct vh_virtqueue *queue, struct slot *slot,
-			       uint32_t written, const struct mode mode)
+static ALWAYS_INLINE void complete(struct vh_virtqueue *queue,
+				   struct slot *slot, uint32_t written,
+				   struct packed_used *used,
+				   struct returns *returns,
+				   const struct mode mode)
 {
 	if (UNLIKELY(!is_busy(slot)))
 		return;
 	written = bytes_written(slot, written);
 	if (mode.careful && queue->epochs[slot->epoch].log)
 		log_written(queue, slot, written);
-	epoch_leave(queue, slot);
+	epoch_leave(queue, slot, returns);
 	if (keeps_order(queue, mode)) {
-		complete_in_order(queue, slot, written, mode);
+		complete_in_order(queue, slot, written, used, returns, mode);
 		return;
 	}
-	write_used(queue, slot->head, written, queue->taken[slot->head], mode);
+	write_used(queue, used, slot->head, written, queue->taken[slot->head],
+		   mode);
 	if (mode.careful && queue->inflight.area)
 		inflight_packed_give(queue, slot);
-	slot_put(queue, slot);
+	slot_put(queue, slot, returns);
+}
+
+static ALWAYS_INLINE void push(struct vh_virtqueue *queue,
+			       struct vh_chain *const chains[],
+			       const uint32_t written[], unsigned int count,
+			       const struct mode mode)
+{
+	struct returns returns = returns_begin(queue);
+	struct packed_used used = queue->packed.used;
+
+	for (unsigned int i = 0; i < count; i++)
+		complete(queue, slot_of(chains[i]), written[i], &used, &returns,
+			 mode);
+	queue->packed.used = used;
+	returns_end(queue, returns, mode);
+}
+
+static ALWAYS_INLINE void push_buffers(struct vh_virtqueue *queue,
+				       const struct vh_buffer buffers[],
+				       const uint32_t written[],
+				       unsigned int count,
+				       const struct mode mode)
+{
+	struct packed_used used = queue->packed.used;
+	struct run run = queue->run;
+
+	for (unsigned int i = 0; i < count; i++) {
+		uint16_t head = buffers[i].head;
+		uint32_t size = buffer_written(&buffers[i], written[i]);
+
+		if (!mode.in_order)
+			write_used(queue, &used, head, size, 1, mode);
+		else if (run_add(&run, head, 1, size,
+				 !buffers[i].is_writable ||
+				     size == buffers[i].size))
+			write_run(queue, &used, &run, mode);
+	}
+	queue->packed.used = used;
+	if (mode.in_order)
+		queue->run = run;
 }
 
 /* Of the last so many descriptors, does the driver want to hear? */
@@ -350,7 +432,7 @@ static ALWAYS_INLINE bool wants_call(struct vh_virtqueue *queue,
 	event = word & EVENT_PLACE;
 	if (!(word & EVENT_WRAP) != !used_wrap(ring))
 		event -= queue->num;
-	return (uint16_t)(ring->used_next - event - 1) < advanced;
+	return (uint16_t)(ring->used.next - event - 1) < advanced;
 }
 
 static ALWAYS_INLINE int publish(struct vh_virtqueue *queue,
@@ -361,8 +443,8 @@ static ALWAYS_INLINE int publish(struct vh_virtqueue *queue,
 	bool call;
 
 	if (keeps_order(queue, mode) && queue->run.count)
-		write_run(queue, mode);
-	advanced = ring->advanced;
+		write_run(queue, &ring->used, &queue->run, mode);
+	advanced = ring->used.advanced;
 	if (!advanced)
 		return 0;
 	if (mode.careful)
@@ -374,10 +456,10 @@ static ALWAYS_INLINE int publish(struct vh_virtqueue *queue,
 	 * a used descriptor ("Receiving Used Buffers From The Device"). It
 	 * sees what was written to the buffers and the descriptors behind.
 	 */
-	vhi_store_release_le64(&ring->descriptors[ring->first].rest,
-			       ring->first_rest);
+	vhi_store_release_le64(&ring->descriptors[ring->used.first].rest,
+			       ring->used.first_rest);
 	ring->out -= advanced;
-	ring->advanced = 0;
+	ring->used.advanced = 0;
 	if (mode.careful && queue->inflight.area)
 		inflight_packed_shown(queue);
 	/*
@@ -438,22 +520,42 @@ void packed_unask(struct vh_virtqueue *queue)
 	{                                                                      \
 		return pop(queue, chains, max, (struct mode){__VA_ARGS__});    \
 	}                                                                      \
-	static void push_##name(struct vh_virtqueue *queue, struct slot *slot, \
-				uint32_t written)                              \
+	static void push_##name(struct vh_virtqueue *queue,                    \
+				struct vh_chain *const chains[],               \
+				const uint32_t written[], unsigned int count)  \
 	{                                                                      \
-		push(queue, slot, written, (struct mode){__VA_ARGS__});        \
+		push(queue, chains, written, count,                            \
+		     (struct mode){__VA_ARGS__});                              \
 	}                                                                      \
 	static int publish_##name(struct vh_virtqueue *queue)                  \
 	{                                                                      \
 		return publish(queue, (struct mode){__VA_ARGS__});             \
-	}
+	}                                                                      \
+	static int pop_buffers_##name(struct vh_virtqueue *queue,              \
+				      struct vh_buffer buffers[],              \
+				      unsigned int max)                        \
+	{                                                                      \
+		return pop_buffers(queue, buffers, max,                        \
+				   (struct mode){__VA_ARGS__});                \
+	}                                                                      \
+	static void push_buffers_##name(                                       \
+	    struct vh_virtqueue *queue, const struct vh_buffer buffers[],      \
+	    const uint32_t written[], unsigned int count)                      \
+	{                                                                      \
+		push_buffers(queue, buffers, written, count,                   \
+			     (struct mode){__VA_ARGS__});                      \
+	}                                                                      \
+	static const struct ring_ops ops_##name = {                            \
+	    pop_##name,		push_##name,	     publish_##name,           \
+	    pop_buffers_##name, push_buffers_##name,                           \
+	};
 
 VARIANT(plain, .packed = true)
 VARIANT(in_order, .packed = true, .in_order = true)
 VARIANT(careful, .packed = true, .careful = true)
 
-const struct ring_ops packed_ops[VARIANTS] = {
-    [PLAIN] = {pop_plain, push_plain, publish_plain},
-    [IN_ORDER] = {pop_in_order, push_in_order, publish_in_order},
-    [CAREFUL] = {pop_careful, push_careful, publish_careful},
+const struct ring_ops *const packed_ops[VARIANTS] = {
+    [PLAIN] = &ops_plain,
+    [IN_ORDER] = &ops_in_order,
+    [CAREFUL] = &ops_careful,
 };

@@ -211,14 +211,23 @@ static int pop_nothing(struct vh_virtqueue *queue, struct vh_chain *chains[],
 }
 
 /* The device gives back what it has; the driver hears nothing of it. */
-static void push_nowhere(struct vh_virtqueue *queue, struct slot *slot,
-			 uint32_t written)
+static void push_nowhere(struct vh_virtqueue *queue,
+			 struct vh_chain *const chains[],
+			 const uint32_t written[], unsigned int count)
 {
+	struct returns returns = returns_begin(queue);
+	const struct mode mode = {.careful = true};
+	struct slot *slot;
+
 	(void)written;
-	if (!is_busy(slot))
-		return;
-	epoch_leave(queue, slot);
-	slot_put(queue, slot);
+	for (unsigned int i = 0; i < count; i++) {
+		slot = slot_of(chains[i]);
+		if (!is_busy(slot))
+			continue;
+		epoch_leave(queue, slot, &returns);
+		slot_put(queue, slot, &returns);
+	}
+	returns_end(queue, returns, mode);
 }
 
 static int publish_nothing(struct vh_virtqueue *queue)
@@ -227,8 +236,23 @@ static int publish_nothing(struct vh_virtqueue *queue)
 	return 0;
 }
 
-static const struct ring_ops broken_ops = {pop_nothing, push_nowhere,
-					   publish_nothing};
+static int pop_no_buffers(struct vh_virtqueue *queue,
+			  struct vh_buffer buffers[], unsigned int max)
+{
+	(void)queue, (void)buffers, (void)max;
+	return -EPROTO;
+}
+
+static void push_no_buffers(struct vh_virtqueue *queue,
+			    const struct vh_buffer buffers[],
+			    const uint32_t written[], unsigned int count)
+{
+	(void)queue, (void)buffers, (void)written, (void)count;
+}
+
+static const struct ring_ops broken_ops = {
+    pop_nothing, push_nowhere, publish_nothing, pop_no_buffers, push_no_buffers,
+};
 
 static bool needs_care(const struct vh_virtqueue *queue)
 {
@@ -242,10 +266,11 @@ static bool needs_care(const struct vh_virtqueue *queue)
 
 void queue_choose(struct vh_virtqueue *queue)
 {
-	const struct ring_ops *ops = queue->is_packed ? packed_ops : split_ops;
+	const struct ring_ops *const *ops =
+	    queue->is_packed ? packed_ops : split_ops;
 
 	if (queue->broken)
-		queue->ops = broken_ops;
+		queue->ops = &broken_ops;
 	else if (needs_care(queue))
 		queue->ops = ops[CAREFUL];
 	else
@@ -255,20 +280,41 @@ void queue_choose(struct vh_virtqueue *queue)
 int vh_virtqueue_pop(struct vh_virtqueue *queue, struct vh_chain *chains[],
 		     unsigned int max)
 {
-	return queue->ops.pop(
+	return queue->ops->pop(
 	    queue, chains, max < VH_VIRTQUEUE_BURST ? max : VH_VIRTQUEUE_BURST);
 }
 
 void vh_virtqueue_push(struct vh_virtqueue *queue, struct vh_chain *chain,
 		       uint32_t written)
 {
-	queue->ops.push(queue, VHI_CONTAINER_OF(chain, struct slot, chain),
-			written);
+	queue->ops->push(queue, &chain, &written, 1);
+}
+
+void vh_virtqueue_push_many(struct vh_virtqueue *queue,
+			    struct vh_chain *const chains[],
+			    const uint32_t written[], unsigned int count)
+{
+	queue->ops->push(queue, chains, written, count);
+}
+
+int vh_virtqueue_pop_buffers(struct vh_virtqueue *queue,
+			     struct vh_buffer buffers[], unsigned int max)
+{
+	return queue->ops->pop_buffers(
+	    queue, buffers,
+	    max < VH_VIRTQUEUE_BURST ? max : VH_VIRTQUEUE_BURST);
+}
+
+void vh_virtqueue_push_buffers(struct vh_virtqueue *queue,
+			       const struct vh_buffer buffers[],
+			       const uint32_t written[], unsigned int count)
+{
+	queue->ops->push_buffers(queue, buffers, written, count);
 }
 
 int vh_virtqueue_publish(struct vh_virtqueue *queue)
 {
-	return queue->ops.publish(queue);
+	return queue->ops->publish(queue);
 }
 
 bool vh_virtqueue_pending(const struct vh_virtqueue *queue)

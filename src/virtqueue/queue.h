@@ -44,6 +44,9 @@ struct raw_descriptor {
 #define DESCRIPTOR_AVAIL    0x80
 #define DESCRIPTOR_USED	    0x8000
 
+/* Flags of a packed descriptor, where they are in its rest. */
+#define PACKED_FLAGS(flags) ((uint64_t)(flags) << 48)
+
 struct avail_ring {
 	uint16_t flags;
 	uint16_t index;
@@ -129,19 +132,24 @@ struct split_ring {
 	uint16_t kick_event; /* in avail_event, if kick is KICK_ON */
 };
 
+/* Where completions go, and those that weren't shown yet. */
+struct packed_used {
+	uint64_t first_rest; /* withheld until publish */
+	uint64_t bits;	     /* AVAIL and USED of a used one, in its place */
+	uint32_t advanced;   /* descriptors used since the last publish */
+	uint16_t next;
+	uint16_t first; /* where first_rest goes */
+};
+
 struct packed_ring {
 	struct raw_descriptor *descriptors;
 	const uint32_t *driver_event;
 	uint32_t *device_event;
-	uint64_t first_rest;  /* withheld until publish */
+	struct packed_used used;
 	uint32_t shown_event; /* in *device_event, if kick isn't unknown */
-	uint32_t advanced;    /* descriptors used since the last publish */
 	uint32_t out;	      /* taken, and not yet shown as used */
+	uint64_t avail_bits;  /* AVAIL and USED of an available one */
 	uint16_t avail_next;
-	uint16_t used_next;
-	uint16_t first;	     /* where first_rest goes */
-	uint16_t avail_bits; /* AVAIL and USED of an available one */
-	uint16_t used_bits;  /* AVAIL and USED of a used one */
 };
 
 /* Completions that one used entry can stand for (IN_ORDER). */
@@ -156,9 +164,15 @@ struct run {
 struct ring_ops {
 	int (*pop)(struct vh_virtqueue *queue, struct vh_chain *chains[],
 		   unsigned int max);
-	void (*push)(struct vh_virtqueue *queue, struct slot *slot,
-		     uint32_t written);
+	void (*push)(struct vh_virtqueue *queue,
+		     struct vh_chain *const chains[], const uint32_t written[],
+		     unsigned int count);
 	int (*publish)(struct vh_virtqueue *queue);
+	int (*pop_buffers)(struct vh_virtqueue *queue,
+			   struct vh_buffer buffers[], unsigned int max);
+	void (*push_buffers)(struct vh_virtqueue *queue,
+			     const struct vh_buffer buffers[],
+			     const uint32_t written[], unsigned int count);
 };
 
 enum variant { PLAIN, IN_ORDER, CAREFUL, VARIANTS };
@@ -187,7 +201,7 @@ struct ring_log {
 /* The last member has a cache line of its own. */
 /* NOLINTNEXTLINE(clang-analyzer-optin.performance.Padding) */
 struct vh_virtqueue {
-	struct ring_ops ops;
+	const struct ring_ops *ops;
 	union {
 		struct split_ring split;
 		struct packed_ring packed;
@@ -261,8 +275,8 @@ struct vh_virtqueue {
 	struct slot *remote __attribute__((aligned(64)));
 };
 
-extern const struct ring_ops split_ops[VARIANTS];
-extern const struct ring_ops packed_ops[VARIANTS];
+extern const struct ring_ops *const split_ops[VARIANTS];
+extern const struct ring_ops *const packed_ops[VARIANTS];
 
 /* Chooses the functions, after what is switched on has changed. */
 void queue_choose(struct vh_virtqueue *queue);

@@ -86,7 +86,7 @@ static ALWAYS_INLINE bool pop_one(struct vh_virtqueue *queue, uint16_t head,
 		return fail_head(queue, head);
 	slot = slot_next(queue, (unsigned int)done);
 	count = walk_chain(queue, slot, list,
-			   descriptor_copy(&list.table[head], false), mode);
+			   descriptor_copy(&list.table[head]), mode);
 	if (!count)
 		return false;
 	slot_take(queue, slot, count, (unsigned int)done, mode);
@@ -154,51 +154,76 @@ static ALWAYS_INLINE int pop(struct vh_virtqueue *queue,
 	return done || !queue->broken ? done : -EPROTO;
 }
 
+static ALWAYS_INLINE int pop_buffers(struct vh_virtqueue *queue,
+				     struct vh_buffer buffers[],
+				     unsigned int max, const struct mode mode)
+{
+	struct split_ring *ring = &queue->split;
+	int count, done;
+
+	if (!takes_buffers(queue, mode))
+		return 0;
+	count = available(queue, max);
+	for (done = 0; done < count; done++) {
+		uint16_t head =
+		    head_at(queue, (uint16_t)(ring->avail_next + done));
+		uint32_t index = head & queue->mask;
+
+		if (!walk_buffer(queue,
+				 descriptor_copy(&ring->descriptors[index]),
+				 head, &buffers[done], mode))
+			break;
+	}
+	ring->avail_next = (uint16_t)(ring->avail_next + done);
+	return count < 0 ? count : done;
+}
+
 /* Writes an entry that stands for count chains. */
-static ALWAYS_INLINE void write_used(struct vh_virtqueue *queue, uint16_t head,
+static ALWAYS_INLINE void write_used(struct vh_virtqueue *queue,
+				     uint16_t *used_next, uint16_t head,
 				     uint32_t written, uint32_t count,
 				     const struct mode mode)
 {
-	struct split_ring *ring = &queue->split;
-	uint32_t place = ring->used_next & queue->mask;
-	struct used_element *used = &ring->used->ring[place];
+	uint32_t place = *used_next & queue->mask;
+	struct used_element *used = &queue->split.used->ring[place];
 
 	vhi_store_le32(&used->id, head);
 	vhi_store_le32(&used->length, written);
-	ring->used_next = (uint16_t)(ring->used_next + count);
+	*used_next = (uint16_t)(*used_next + count);
 	if (mode.careful && queue->log.on)
 		log_ring(queue, 4 + sizeof(*used) * (uint64_t)place,
 			 sizeof(*used));
 }
 
 static ALWAYS_INLINE void write_run(struct vh_virtqueue *queue,
+				    uint16_t *used_next, struct run *run,
 				    const struct mode mode)
 {
-	struct run *run = &queue->run;
-
-	write_used(queue, run->head, run->written, run->count, mode);
-	run->count = 0;
+	write_used(queue, used_next, run->head, run->written, run->count, mode);
+	run->count = run->descriptors = 0;
 }
 
 /* IN_ORDER: the slot, if it is the next one, and those that waited for it. */
 static ALWAYS_INLINE void complete_in_order(struct vh_virtqueue *queue,
 					    struct slot *slot, uint32_t written,
+					    uint16_t *used_next,
+					    struct returns *returns,
 					    const struct mode mode)
 {
 	bool full = written == slot->writable_size;
 
-	if (UNLIKELY(!is_next(queue, slot))) {
+	if (UNLIKELY(slot != order_at(queue, returns->order_first))) {
 		slot_done(queue, slot, written);
 		return;
 	}
 	do {
-		if (run_add(queue, slot, written, full))
-			write_run(queue, mode);
+		if (run_add(&returns->run, slot->head, queue->taken[slot->head],
+			    written, full))
+			write_run(queue, used_next, &returns->run, mode);
 		if (mode.careful && queue->inflight.area)
 			inflight_give(&queue->inflight, slot->head, queue->num);
-		slot_put(queue, slot);
-		queue->order_first++;
-		slot = order_next(queue);
+		slot_put(queue, slot, returns);
+		slot = order_done(queue, ++returns->order_first);
 		if (slot) {
 			full = slot->state & SLOT_FULL;
 			written = slot->writable_size;
@@ -206,25 +231,66 @@ static ALWAYS_INLINE void complete_in_order(struct vh_virtqueue *queue,
 	} while (slot);
 }
 
-static ALWAYS_INLINE void push(struct vh_virtqueue *queue, struct slot *slot,
-			       uint32_t written, const struct mode mode)
+static ALWAYS_INLINE void complete(struct vh_virtqueue *queue,
+				   struct slot *slot, uint32_t written,
+				   uint16_t *used_next, struct returns *returns,
+				   const struct mode mode)
 {
-	uint16_t head = slot->head;
-
 	if (UNLIKELY(!is_busy(slot)))
 		return;
 	written = bytes_written(slot, written);
 	if (mode.careful && queue->epochs[slot->epoch].log)
 		log_written(queue, slot, written);
-	epoch_leave(queue, slot);
+	epoch_leave(queue, slot, returns);
 	if (keeps_order(queue, mode)) {
-		complete_in_order(queue, slot, written, mode);
+		complete_in_order(queue, slot, written, used_next, returns,
+				  mode);
 		return;
 	}
-	slot_put(queue, slot);
-	write_used(queue, head, written, 1, mode);
+	write_used(queue, used_next, slot->head, written, 1, mode);
 	if (mode.careful && queue->inflight.area)
-		inflight_give(&queue->inflight, head, queue->num);
+		inflight_give(&queue->inflight, slot->head, queue->num);
+	slot_put(queue, slot, returns);
+}
+
+static ALWAYS_INLINE void push(struct vh_virtqueue *queue,
+			       struct vh_chain *const chains[],
+			       const uint32_t written[], unsigned int count,
+			       const struct mode mode)
+{
+	struct returns returns = returns_begin(queue);
+	uint16_t used_next = queue->split.used_next;
+
+	for (unsigned int i = 0; i < count; i++)
+		complete(queue, slot_of(chains[i]), written[i], &used_next,
+			 &returns, mode);
+	queue->split.used_next = used_next;
+	returns_end(queue, returns, mode);
+}
+
+static ALWAYS_INLINE void push_buffers(struct vh_virtqueue *queue,
+				       const struct vh_buffer buffers[],
+				       const uint32_t written[],
+				       unsigned int count,
+				       const struct mode mode)
+{
+	uint16_t used_next = queue->split.used_next;
+	struct run run = queue->run;
+
+	for (unsigned int i = 0; i < count; i++) {
+		uint16_t head = buffers[i].head;
+		uint32_t size = buffer_written(&buffers[i], written[i]);
+
+		if (!mode.in_order)
+			write_used(queue, &used_next, head, size, 1, mode);
+		else if (run_add(&run, head, 1, size,
+				 !buffers[i].is_writable ||
+				     size == buffers[i].size))
+			write_run(queue, &used_next, &run, mode);
+	}
+	queue->split.used_next = used_next;
+	if (mode.in_order)
+		queue->run = run;
 }
 
 /* Of what was shown since old, does the driver want to hear? */
@@ -253,7 +319,7 @@ static ALWAYS_INLINE int publish(struct vh_virtqueue *queue,
 	bool call;
 
 	if (keeps_order(queue, mode) && queue->run.count)
-		write_run(queue, mode);
+		write_run(queue, &ring->used_next, &queue->run, mode);
 	if (ring->used_next == old)
 		return 0;
 	if (mode.careful)
@@ -327,22 +393,42 @@ void split_unask(struct vh_virtqueue *queue)
 	{                                                                      \
 		return pop(queue, chains, max, (struct mode){__VA_ARGS__});    \
 	}                                                                      \
-	static void push_##name(struct vh_virtqueue *queue, struct slot *slot, \
-				uint32_t written)                              \
+	static void push_##name(struct vh_virtqueue *queue,                    \
+				struct vh_chain *const chains[],               \
+				const uint32_t written[], unsigned int count)  \
 	{                                                                      \
-		push(queue, slot, written, (struct mode){__VA_ARGS__});        \
+		push(queue, chains, written, count,                            \
+		     (struct mode){__VA_ARGS__});                              \
 	}                                                                      \
 	static int publish_##name(struct vh_virtqueue *queue)                  \
 	{                                                                      \
 		return publish(queue, (struct mode){__VA_ARGS__});             \
-	}
+	}                                                                      \
+	static int pop_buffers_##name(struct vh_virtqueue *queue,              \
+				      struct vh_buffer buffers[],              \
+				      unsigned int max)                        \
+	{                                                                      \
+		return pop_buffers(queue, buffers, max,                        \
+				   (struct mode){__VA_ARGS__});                \
+	}                                                                      \
+	static void push_buffers_##name(                                       \
+	    struct vh_virtqueue *queue, const struct vh_buffer buffers[],      \
+	    const uint32_t written[], unsigned int count)                      \
+	{                                                                      \
+		push_buffers(queue, buffers, written, count,                   \
+			     (struct mode){__VA_ARGS__});                      \
+	}                                                                      \
+	static const struct ring_ops ops_##name = {                            \
+	    pop_##name,		push_##name,	     publish_##name,           \
+	    pop_buffers_##name, push_buffers_##name,                           \
+	};
 
 VARIANT(plain, .packed = false)
 VARIANT(in_order, .in_order = true)
 VARIANT(careful, .careful = true)
 
-const struct ring_ops split_ops[VARIANTS] = {
-    [PLAIN] = {pop_plain, push_plain, publish_plain},
-    [IN_ORDER] = {pop_in_order, push_in_order, publish_in_order},
-    [CAREFUL] = {pop_careful, push_careful, publish_careful},
+const struct ring_ops *const split_ops[VARIANTS] = {
+    [PLAIN] = &ops_plain,
+    [IN_ORDER] = &ops_in_order,
+    [CAREFUL] = &ops_careful,
 };
