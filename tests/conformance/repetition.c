@@ -12,8 +12,6 @@
 
 #define MANY	10000
 #define WARM_UP 200 /* after these, what is allocated once has been */
-/* Turns of what takes the server a good part of a millisecond. */
-#define SOME 1000
 /* Bytes that may be left: a little, and less than any leak in each turn. */
 #define HEAP_SLACK(turns) (8192 + 8 * (size_t)(turns))
 
@@ -38,43 +36,34 @@ struct meter {
 	struct resources resources;
 	size_t heap;
 	unsigned int turns;
-	unsigned int most;
 };
-
-static void begin_some(struct meter *meter, unsigned int turns)
-{
-	*meter = (struct meter){
-	    .resources = resources_now(),
-	    .most = turns,
-	};
-}
 
 static void begin(struct meter *meter)
 {
-	begin_some(meter, MANY);
+	*meter = (struct meter){.resources = resources_now()};
 }
 
 static bool go_on(struct meter *meter)
 {
 	if (meter->turns == WARM_UP)
 		meter->heap = heap_in_use();
-	return meter->turns++ < meter->most;
+	return meter->turns++ < MANY;
 }
 
 /* The last turn may still be under way. */
 static void must_be_flat(const struct meter *meter)
 {
 	int64_t deadline = fe_now_ms() + FE_TIMEOUT_MS;
-	size_t limit = meter->heap + HEAP_SLACK(meter->most);
+	size_t limit = meter->heap + HEAP_SLACK(MANY);
 
-	assert_int_equal(meter->turns, meter->most + 1);
+	assert_int_equal(meter->turns, MANY + 1);
 	must(resources_wait(&meter->resources));
 	while (heap_in_use() > limit && fe_now_ms() < deadline)
 		usleep(1000);
 	if (heap_in_use() > limit)
-		fail_msg("%u turns left %zu bytes", meter->most,
+		fail_msg("%u turns left %zu bytes", MANY,
 			 heap_in_use() - meter->heap);
-	printf("%u turns\n", meter->most);
+	printf("%u turns\n", MANY);
 }
 
 static void test_conformance_repeated_connections(void **state)
@@ -107,7 +96,7 @@ static void test_conformance_repeated_sessions(void **state)
 	start_blk(f, 2);
 	new_session(f, &opts);
 	make_blks(f, 512);
-	begin_some(&meter, SOME);
+	begin(&meter);
 	for (i = 0; go_on(&meter); i++) {
 		start_session(f);
 		must(blk_read(&f->blk[i % 2], i % 1000, data, sizeof(data)));
@@ -332,7 +321,7 @@ static void test_conformance_repeated_device_resets(void **state)
 	unsigned int i;
 
 	open_echo(f, 2);
-	begin_some(&meter, 2 * SOME);
+	begin(&meter);
 	for (i = 0; go_on(&meter); i++) {
 		must(fe_command(&f->session.fe, FE_RESET_DEVICE));
 		must(fe_set_u64(&f->session.fe, FE_SET_FEATURES,
@@ -375,7 +364,7 @@ static void test_conformance_repeated_servers(void **state)
 	struct meter meter;
 	unsigned int i;
 
-	begin_some(&meter, 2 * WARM_UP);
+	begin(&meter);
 	for (i = 0; go_on(&meter); i++) {
 		open_blk(f, 2);
 		if (i % 2)
