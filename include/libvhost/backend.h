@@ -89,6 +89,11 @@ struct vh_backend_events {
 	 * vh_backend_iotlb_update(); access is VH_ACCESS_...
 	 */
 	void (*iotlb_miss)(void *user, vh_gpa iova, uint32_t access);
+	/*
+	 * the back-end is gone (its process died, its device was removed):
+	 * all that is left to do with the handle is to free it
+	 */
+	void (*gone)(void *user);
 };
 
 /*
@@ -116,6 +121,20 @@ VH_API uint64_t vh_backend_capabilities(const struct vh_backend *backend);
 VH_API VH_MUST_CHECK int
 vh_backend_set_events(struct vh_backend *backend,
 		      const struct vh_backend_events *events, void *user);
+
+/*
+ * The descriptor that becomes readable when vh_backend_dispatch() has
+ * something to do. It stays the back-end's and is always the same.
+ * -EOPNOTSUPP: nothing is ever to be dispatched.
+ */
+VH_API VH_MUST_CHECK int vh_backend_fd(struct vh_backend *backend);
+
+/*
+ * Does what there is to do, without waiting: takes in what a back-end in
+ * another process says, or runs the queues of one in the caller's loop. Must
+ * be called from the thread that drives the back-end. -ENODEV: it is gone.
+ */
+VH_API VH_MUST_CHECK int vh_backend_dispatch(struct vh_backend *backend);
 
 /* The session begins (SET_OWNER). Saying so again changes nothing. */
 VH_API VH_MUST_CHECK int vh_backend_set_owner(struct vh_backend *backend);

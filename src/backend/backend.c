@@ -32,6 +32,16 @@ static int unsupported(struct vh_backend *backend, const char *what)
 	 (backend)->ops->op ? (backend)->ops->op(backend, ##__VA_ARGS__)       \
 			    : unsupported(backend, #op))
 
+int vh_backend_fd(struct vh_backend *backend)
+{
+	return CALL(backend, fd);
+}
+
+int vh_backend_dispatch(struct vh_backend *backend)
+{
+	return CALL(backend, dispatch);
+}
+
 int vh_backend_set_owner(struct vh_backend *backend)
 {
 	return CALL(backend, set_owner);

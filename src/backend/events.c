@@ -64,3 +64,11 @@ void vhi_backend_vring_fault(struct vh_backend *backend,
 		backend->events.vring_fault(backend->events_user, fault);
 	pthread_mutex_unlock(&backend->events_lock);
 }
+
+void vhi_backend_gone(struct vh_backend *backend)
+{
+	pthread_mutex_lock(&backend->events_lock);
+	if (backend->events.gone)
+		backend->events.gone(backend->events_user);
+	pthread_mutex_unlock(&backend->events_lock);
+}

@@ -233,10 +233,29 @@ int vhi_device_release(struct vh_backend *b)
 	return r < 0 ? r : dropped;
 }
 
+static int get_fd(struct vh_backend *b)
+{
+	int fd = vh_device_fd(b);
+
+	if (fd < 0)
+		return vhi_fault(&b->fault, VH_FAULT_UNSUPPORTED, -EOPNOTSUPP,
+				 "", "the device has threads of its own");
+	return fd;
+}
+
+static int dispatch(struct vh_backend *b)
+{
+	int r = get_fd(b);
+
+	return r < 0 ? r : vh_device_dispatch(b);
+}
+
 static void free_device(struct vh_backend *b);
 
 const struct vhi_backend_ops vhi_device_backend_ops = {
     .free = free_device,
+    .fd = get_fd,
+    .dispatch = dispatch,
     .set_owner = set_owner,
     .release = vhi_device_release,
     .get_features = get_features,

@@ -12,6 +12,8 @@
 
 struct vhi_backend_ops {
 	void (*free)(struct vh_backend *b);
+	int (*fd)(struct vh_backend *b);
+	int (*dispatch)(struct vh_backend *b);
 	int (*set_owner)(struct vh_backend *b);
 	int (*release)(struct vh_backend *b);
 	int (*get_features)(struct vh_backend *b, uint64_t *ret);
@@ -75,5 +77,6 @@ void vhi_backend_vring_fault(struct vh_backend *backend,
 			     const struct vh_fault *fault);
 void vhi_backend_iotlb_miss(struct vh_backend *backend, vh_gpa iova,
 			    uint32_t access);
+void vhi_backend_gone(struct vh_backend *backend);
 
 #endif
