@@ -3,6 +3,7 @@
 #
 # All drivers of the laboratory load, and their device nodes are there.
 
+set -eu
 case $(uname -r) in
 6.12.*) ;;
 *) false ;;
