@@ -92,8 +92,9 @@ enum {
 	VH_FAULT_MSG_STATE = 22,   /* not allowed in the present state */
 	VH_FAULT_MSG_EOF = 23,	   /* the peer left in the middle of one */
 	VH_FAULT_MSG_TIMEOUT = 24, /* the peer stopped in the middle of one */
-	VH_FAULT_MSG_REPLY = 25,   /* a reply that doesn't fit its request */
+	VH_FAULT_MSG_REPLY = 25, /* a reply to something else, or to nothing */
 	VH_FAULT_UNSUPPORTED = 26, /* the back-end can't do this */
+	VH_FAULT_MSG_REFUSED = 27, /* the peer answers that it failed */
 
 	/* guest memory */
 	VH_FAULT_MEM_REGION = 32,   /* size or addresses make no sense */

@@ -23,8 +23,7 @@ int vhi_decode_fail(const struct vhi_decoder *d, uint32_t code, int error,
 	if (!d->fault)
 		return error;
 	va_start(args, format);
-	vhi_vfault(d->fault, d->reply ? VH_FAULT_MSG_REPLY : code, error,
-		   d->info->section, format, args);
+	vhi_vfault(d->fault, code, error, d->info->section, format, args);
 	va_end(args);
 	d->fault->message = d->header->id;
 	d->fault->queue = d->queue;
@@ -252,7 +251,7 @@ static int decode_own_reply(struct vhi_decoder *d,
 
 	if (info->reply_payload == VH_PAYLOAD_CONFIG && d->header->size == 0)
 		return vhi_decode_fail(
-		    d, VH_FAULT_MSG_REPLY, -EREMOTEIO,
+		    d, VH_FAULT_MSG_REFUSED, -EREMOTEIO,
 		    "%s's reply is empty: the back-end failed", info->name);
 	ret = check_size(d, info->reply_payload, info->reply_size_min,
 			 info->reply_size_max);

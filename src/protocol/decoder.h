@@ -19,7 +19,7 @@ struct vhi_decoder {
 	struct vhi_reader in;
 };
 
-/* Describes a failure and returns error. A reply has its own fault code. */
+/* Describes a failure and returns error. */
 int vhi_decode_fail(const struct vhi_decoder *d, uint32_t code, int error,
 		    const char *format, ...) VH_PRINTF(4, 5);
 int vhi_decode_bad_size(const struct vhi_decoder *d, const char *rule);

@@ -12,65 +12,74 @@ struct bad_reply {
 	unsigned int fds;
 	const char *hex;
 	int error;
+	uint32_t code;
 	const char *words;
 };
+
+#define NONE	VH_FAULT_NONE
+#define REPLY	VH_FAULT_MSG_REPLY
+#define FLAGS	VH_FAULT_MSG_FLAGS
+#define SIZE	VH_FAULT_MSG_SIZE
+#define FDS	VH_FAULT_MSG_FDS
+#define FIELD	VH_FAULT_MSG_FIELD
+#define REFUSED VH_FAULT_MSG_REFUSED
 
 /* clang-format off */
 static const struct bad_reply bad[] = {
 	/* another request's */
-	{ FRONT, 1, false, 0, "0f000000 05000000 08000000 00*8", -EPROTO,
+	{ FRONT, 1, false, 0, "0f000000 05000000 08000000 00*8", -EPROTO, REPLY,
 	  "a reply to request 15 where one to GET_FEATURES is due" },
-	{ FRONT, 2, true, 0, "00000000 05000000 08000000 00*8", -EPROTO,
+	{ FRONT, 2, true, 0, "00000000 05000000 08000000 00*8", -EPROTO, REPLY,
 	  "a reply to request 0" },
 	/* flags other than 5 */
-	{ FRONT, 1, false, 0, "01000000 01000000 08000000 00*8", -EPROTO, "flags" },
-	{ FRONT, 1, false, 0, "01000000 04000000 08000000 00*8", -EPROTO, "flags" },
-	{ FRONT, 1, false, 0, "01000000 06000000 08000000 00*8", -EPROTO, "flags" },
-	{ FRONT, 1, false, 0, "01000000 0d000000 08000000 00*8", -EPROTO,
+	{ FRONT, 1, false, 0, "01000000 01000000 08000000 00*8", -EPROTO, FLAGS, "flags" },
+	{ FRONT, 1, false, 0, "01000000 04000000 08000000 00*8", -EPROTO, FLAGS, "flags" },
+	{ FRONT, 1, false, 0, "01000000 06000000 08000000 00*8", -EPROTO, FLAGS, "flags" },
+	{ FRONT, 1, false, 0, "01000000 0d000000 08000000 00*8", -EPROTO, FLAGS,
 	  "flags are 0xd, must be 0x5 in a reply" },
-	{ FRONT, 1, false, 0, "01000000 05000080 08000000 00*8", -EPROTO, "flags" },
+	{ FRONT, 1, false, 0, "01000000 05000080 08000000 00*8", -EPROTO, FLAGS, "flags" },
 	/* sizes */
-	{ FRONT, 1, false, 0, "01000000 05000000 00000000", -EPROTO,
+	{ FRONT, 1, false, 0, "01000000 05000000 00000000", -EPROTO, SIZE,
 	  "GET_FEATURES's reply: payload of 0 bytes, must be 8" },
-	{ FRONT, 1, false, 0, "01000000 05000000 04000000 00*4", -EPROTO, "payload" },
-	{ FRONT, 1, false, 0, "01000000 05000000 10000000 00*16", -EPROTO, "payload" },
-	{ FRONT, 1, false, 0, "01000000 05000000 ffffffff", -EPROTO, "payload" },
-	{ FRONT, 11, false, 0, "0b000000 05000000 0c000000 00*12", -EPROTO, "payload" },
-	{ FRONT, 5, false, 0, "05000000 05000000 08000000 01000000 00*4", -EPROTO,
+	{ FRONT, 1, false, 0, "01000000 05000000 04000000 00*4", -EPROTO, SIZE, "payload" },
+	{ FRONT, 1, false, 0, "01000000 05000000 10000000 00*16", -EPROTO, SIZE, "payload" },
+	{ FRONT, 1, false, 0, "01000000 05000000 ffffffff", -EPROTO, SIZE, "payload" },
+	{ FRONT, 11, false, 0, "0b000000 05000000 0c000000 00*12", -EPROTO, SIZE, "payload" },
+	{ FRONT, 5, false, 0, "05000000 05000000 08000000 01000000 00*4", -EPROTO, SIZE,
 	  "enough for the regions" },
-	{ FRONT, 6, false, 0, "06000000 05000000 04000000 00*4", -EPROTO, "payload" },
-	{ FRONT, 6, false, 0, "06000000 05000000 0c000000 00*12", -EPROTO, "payload" },
-	{ FRONT, 6, false, 0, "06000000 05000000 18000000 00*24", -EPROTO, "payload" },
-	{ FRONT, 24, false, 0, "18000000 05000000 0c000000 00*12", -EPROTO, "13 to 268" },
-	{ FRONT, 28, false, 1, "1c000000 05000000 08000000 00*8", -EPROTO, "payload" },
-	{ FRONT, 41, false, 1, "29000000 05000000 08000000 00*8", -EPROTO, "layout" },
-	{ FRONT, 44, false, 0, "2c000000 05000000 00000000", -EPROTO, "2056" },
-	{ FRONT, 2, true, 0, "02000000 05000000 00000000", -EPROTO, "acknowledgement" },
-	{ FRONT, 2, true, 0, "02000000 05000000 04000000 00*4", -EPROTO, "acknowledgement" },
-	{ BACK, 2, true, 0, "02000000 05000000 10000000 00*16", -EPROTO, "acknowledgement" },
+	{ FRONT, 6, false, 0, "06000000 05000000 04000000 00*4", -EPROTO, SIZE, "payload" },
+	{ FRONT, 6, false, 0, "06000000 05000000 0c000000 00*12", -EPROTO, SIZE, "payload" },
+	{ FRONT, 6, false, 0, "06000000 05000000 18000000 00*24", -EPROTO, SIZE, "payload" },
+	{ FRONT, 24, false, 0, "18000000 05000000 0c000000 00*12", -EPROTO, SIZE, "13 to 268" },
+	{ FRONT, 28, false, 1, "1c000000 05000000 08000000 00*8", -EPROTO, SIZE, "payload" },
+	{ FRONT, 41, false, 1, "29000000 05000000 08000000 00*8", -EPROTO, SIZE, "layout" },
+	{ FRONT, 44, false, 0, "2c000000 05000000 00000000", -EPROTO, SIZE, "2056" },
+	{ FRONT, 2, true, 0, "02000000 05000000 00000000", -EPROTO, SIZE, "acknowledgement" },
+	{ FRONT, 2, true, 0, "02000000 05000000 04000000 00*4", -EPROTO, SIZE, "acknowledgement" },
+	{ BACK, 2, true, 0, "02000000 05000000 10000000 00*16", -EPROTO, SIZE, "acknowledgement" },
 	/* a descriptor where none belongs, or none that was promised */
-	{ FRONT, 1, false, 1, "01000000 05000000 08000000 00*8", -EPROTO,
+	{ FRONT, 1, false, 1, "01000000 05000000 08000000 00*8", -EPROTO, FDS,
 	  "1 descriptors, must be at most 0" },
-	{ FRONT, 2, true, 1, "02000000 05000000 08000000 00*8", -EPROTO, "descriptors" },
-	{ FRONT, 31, false, 2, "1f000000 05000000 14000000 00*20", -EPROTO, "descriptors" },
-	{ FRONT, 42, false, 0, "2a000000 05000000 08000000 00*8", -EPROTO, "descriptors" },
-	{ FRONT, 42, false, 1, "2a000000 05000000 08000000 0001 00*6", -EPROTO, "descriptors" },
-	{ FRONT, 42, false, 1, "2a000000 05000000 08000000 01 00*7", -EPROTO, "descriptors" },
+	{ FRONT, 2, true, 1, "02000000 05000000 08000000 00*8", -EPROTO, FDS, "descriptors" },
+	{ FRONT, 31, false, 2, "1f000000 05000000 14000000 00*20", -EPROTO, FDS, "descriptors" },
+	{ FRONT, 42, false, 0, "2a000000 05000000 08000000 00*8", -EPROTO, FDS, "descriptors" },
+	{ FRONT, 42, false, 1, "2a000000 05000000 08000000 0001 00*6", -EPROTO, FDS, "descriptors" },
+	{ FRONT, 42, false, 1, "2a000000 05000000 08000000 01 00*7", -EPROTO, FDS, "descriptors" },
 	/* fields */
 	{ FRONT, 24, false, 0, "18000000 05000000 0e000000 00*4 01 00*3 00*4 0000",
-	  -EINVAL, "GET_CONFIG's reply: size is 1" },
+	  -EINVAL, FIELD, "GET_CONFIG's reply: size is 1" },
 	{ FRONT, 31, false, 1, "1f000000 05000000 14000000 01 00*7 ff*8 0100 0100",
-	  0, NULL },
+	  0, NONE, NULL },
 	{ FRONT, 31, false, 1, "1f000000 05000000 14000000 02 00*7 ff*8 0100 0100",
-	  -EINVAL, "mmap offset" },
+	  -EINVAL, FIELD, "mmap offset" },
 	{ FRONT, 44, false, 0, "2c000000 05000000 08080000 01010000 00*4 00*2048",
-	  -EINVAL, "num regions is 257" },
+	  -EINVAL, FIELD, "num regions is 257" },
 	/* the back-end's way of saying no */
-	{ FRONT, 24, false, 0, "18000000 05000000 00000000", -EREMOTEIO, "failed" },
+	{ FRONT, 24, false, 0, "18000000 05000000 00000000", -EREMOTEIO, REFUSED, "failed" },
 	/* nobody asked */
-	{ FRONT, 2, false, 0, "02000000 05000000 08000000 00*8", -EPROTO, "nobody asked" },
-	{ FRONT, 3, false, 0, "03000000 05000000 00000000", -EPROTO, "nobody asked" },
-	{ BACK, 2, false, 0, "02000000 05000000 08000000 00*8", -EPROTO, "nobody asked" },
+	{ FRONT, 2, false, 0, "02000000 05000000 08000000 00*8", -EPROTO, REPLY, "nobody asked" },
+	{ FRONT, 3, false, 0, "03000000 05000000 00000000", -EPROTO, REPLY, "nobody asked" },
+	{ BACK, 2, false, 0, "02000000 05000000 08000000 00*8", -EPROTO, REPLY, "nobody asked" },
 };
 /* clang-format on */
 
@@ -80,8 +89,8 @@ static void test_protocol_replies_refused(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < COUNT(bad); i++) {
-		const struct refusal refusal = {
-		    bad[i].error, VH_FAULT_MSG_REPLY, bad[i].words};
+		const struct refusal refusal = {bad[i].error, bad[i].code,
+						bad[i].words};
 		size_t size = from_hex(bad[i].hex, frame, sizeof(frame));
 		struct vh_message_header header;
 		struct vh_message message;
