@@ -50,12 +50,12 @@ static void try_later(struct vh_user_server *server)
 
 static void try_to_connect(struct vh_user_server *server)
 {
-	int fd = vhi_socket_connect(server);
+	int fd = vhi_socket_connect(server->socket.path);
 
 	/* Once: the next try is near, and mostly ends the same. */
 	if (fd < 0 && fd != server->connect_error)
 		vhi_log(&server->log, VH_LOG_WARN,
-			"can't connect to %s yet: %s", server->path,
+			"can't connect to %s yet: %s", server->socket.path,
 			strerrordesc_np(-fd));
 	server->connect_error = fd < 0 ? fd : 0;
 	if (fd < 0 || vhi_session_open(server, fd) < 0)
@@ -66,23 +66,23 @@ void vhi_server_seek(struct vh_user_server *server)
 {
 	bool connects = server->opts.mode == VH_USER_CONNECT;
 
-	if (!connects && server->listener < 0)
+	if (!connects && server->socket.listener < 0)
 		server->ended = true;
 	else if (connects ||
-		 vhi_server_watch(server, server->listener, EPOLLIN) < 0)
+		 vhi_server_watch(server, server->socket.listener, EPOLLIN) < 0)
 		try_later(server);
 }
 
 static void accept_one(struct vh_user_server *server)
 {
-	int fd =
-	    accept4(server->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	int fd = accept4(server->socket.listener, NULL, NULL,
+			 SOCK_CLOEXEC | SOCK_NONBLOCK);
 	int r = fd < 0 ? -errno : 0;
 
 	if (r == -EAGAIN || r == -EINTR || r == -ECONNABORTED)
 		return;
 	/* The next one waits in the backlog until this one has left. */
-	vhi_server_unwatch(server, server->listener);
+	vhi_server_unwatch(server, server->socket.listener);
 	if (r == 0)
 		r = vhi_session_open(server, fd);
 	if (r == 0)
@@ -137,7 +137,7 @@ static void on_event(struct vh_user_server *server, int fd)
 		on_wake(server);
 	} else if (fd == server->timer) {
 		on_timer(server);
-	} else if (fd == server->listener) {
+	} else if (fd == server->socket.listener) {
 		if (!session->channel)
 			accept_one(server);
 	} else if (session->reverse && fd == vhi_channel_fd(session->reverse)) {

@@ -60,17 +60,17 @@ static int open_socket(struct vh_user_server *server, struct vh_fault *fault)
 		r = vhi_socket_check_path(server->opts.path, fault);
 		if (r < 0)
 			return r;
-		server->path = strdup(server->opts.path);
-		if (!server->path)
+		server->socket.path = strdup(server->opts.path);
+		if (!server->socket.path)
 			return -ENOMEM;
 	}
 	if (server->opts.mode == VH_USER_LISTEN) {
-		r = vhi_socket_listen(server, fault);
+		r = vhi_socket_listen(&server->socket, fault);
 		if (r < 0)
 			return r;
 	} else if (server->opts.mode == VH_USER_FD) {
-		r = vhi_socket_adopt(server, server->opts.fd, &connected,
-				     fault);
+		r = vhi_socket_adopt(&server->socket, server->opts.fd,
+				     &connected, fault);
 		if (r < 0)
 			return r;
 	}
@@ -107,7 +107,7 @@ static struct vh_user_server *new_server(struct vh_backend *backend,
 		server->opts.timeout_ms = DEFAULT_TIMEOUT_MS;
 	server->pause_ms = VHI_FIRST_PAUSE_MS;
 	server->epoll = server->wake = server->timer = -1;
-	server->listener = server->ended_fd = -1;
+	server->socket.listener = server->ended_fd = -1;
 	vhi_log_init(&server->log, &opts->log);
 	pthread_mutex_init(&server->lock, NULL);
 	vhi_fault_clear(&server->last_fault);
@@ -166,15 +166,13 @@ void vh_user_server_free(struct vh_user_server *server)
 	vhi_session_close(server);
 	if (server->listens)
 		(void)!vh_backend_set_events(server->backend, NULL, NULL);
-	vhi_socket_remove(server);
-	vhi_fd_close(&server->listener);
+	vhi_socket_done(&server->socket);
 	vhi_fd_close(&server->timer);
 	vhi_fd_close(&server->wake);
 	vhi_fd_close(&server->ended_fd);
 	vhi_fd_close(&server->epoll);
 	vhi_log_done(&server->log);
 	pthread_mutex_destroy(&server->lock);
-	free(server->path);
 	free(server);
 }
 

@@ -8,12 +8,13 @@
 #ifndef USER_SERVER_H
 #define USER_SERVER_H
 
+#include "socket.h"
+
 #include <base/fd.h>
 #include <base/log.h>
 #include <libvhost/user.h>
 #include <protocol/channel.h>
 #include <pthread.h>
-#include <sys/types.h>
 
 #define VHI_BIT(n) (UINT64_C(1) << (n))
 
@@ -56,17 +57,13 @@ struct vh_user_server {
 	struct vh_backend *backend;
 	struct vh_user_serve_opts opts;
 	struct vhi_log log;
-	char *path;
+	struct vhi_socket socket;
 	int epoll;
-	int wake;  /* eventfd: something shared changed */
-	int timer; /* next try to connect or accept; end of patience */
-	int listener;
-	dev_t socket_dev; /* our socket file, to be removed */
-	ino_t socket_ino;
-	bool owns_path;
-	bool listens;	       /* to the back-end's events */
-	bool ended;	       /* nobody can come any more */
-	bool impatient;	       /* the timer runs for the front-end */
+	int wake;	/* eventfd: something shared changed */
+	int timer;	/* next try to connect or accept; end of patience */
+	bool listens;	/* to the back-end's events */
+	bool ended;	/* nobody can come any more */
+	bool impatient; /* the timer runs for the front-end */
 	unsigned int pause_ms; /* before the next try */
 	int connect_error;     /* of the last try, as it was logged; or 0 */
 	struct vhi_session session;
@@ -93,14 +90,6 @@ struct vhi_reply {
 	int fd; /* goes with it and is closed then; -1: none */
 	uint8_t config[VH_USER_MAX_CONFIG];
 };
-
-/* socket.c: words for failures go into *fault. */
-int vhi_socket_listen(struct vh_user_server *server, struct vh_fault *fault);
-int vhi_socket_connect(const struct vh_user_server *server);
-int vhi_socket_check_path(const char *path, struct vh_fault *fault);
-int vhi_socket_adopt(struct vh_user_server *server, int fd, int *ret_connected,
-		     struct vh_fault *fault);
-void vhi_socket_remove(struct vh_user_server *server);
 
 /* loop.c */
 int vhi_server_watch(struct vh_user_server *server, int fd, uint32_t events);

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /* Socket files: made without stealing a live server's, removed if ours. */
-#include "server.h"
+#include "socket.h"
 
 #include <base/fault.h>
+#include <base/fd.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/socket.h>
@@ -45,7 +47,7 @@ static int unix_socket(void)
 	return fd < 0 ? -errno : fd;
 }
 
-int vhi_socket_connect(const struct vh_user_server *server)
+int vhi_socket_connect(const char *path)
 {
 	struct sockaddr_un address;
 	int fd = unix_socket();
@@ -53,7 +55,7 @@ int vhi_socket_connect(const struct vh_user_server *server)
 
 	if (fd < 0)
 		return fd;
-	set_address(&address, server->path);
+	set_address(&address, path);
 	if (connect(fd, (const struct sockaddr *)&address, sizeof(address)) ==
 	    0)
 		return fd;
@@ -63,46 +65,45 @@ int vhi_socket_connect(const struct vh_user_server *server)
 }
 
 /* Somebody bound this path before: 0 if the file is dead and now gone. */
-static int clear_path(const struct vh_user_server *server,
-		      struct vh_fault *fault)
+static int clear_path(const struct vhi_socket *socket, struct vh_fault *fault)
 {
 	struct stat st;
 	int fd;
 
-	if (lstat(server->path, &st) < 0)
+	if (lstat(socket->path, &st) < 0)
 		return errno == ENOENT ? 0 : -errno;
 	if (!S_ISSOCK(st.st_mode))
 		return vhi_fault(fault, VH_FAULT_CALLER, -EADDRINUSE, "",
 				 "%.150s exists and isn't a socket",
-				 server->path);
-	fd = vhi_socket_connect(server);
+				 socket->path);
+	fd = vhi_socket_connect(socket->path);
 	/* -EAGAIN: so many wait for it already that there is no room. */
 	if (fd >= 0 || fd == -EAGAIN) {
 		vhi_fd_close(&fd);
 		return vhi_fault(fault, VH_FAULT_CALLER, -EADDRINUSE, "",
 				 "another server listens on %.150s",
-				 server->path);
+				 socket->path);
 	}
 	if (fd != -ECONNREFUSED)
 		return vhi_fault(fault, VH_FAULT_SYSTEM, fd, "",
 				 "can't tell whether somebody listens on "
 				 "%.120s: %s",
-				 server->path, strerrordesc_np(-fd));
-	return unlink(server->path) < 0 && errno != ENOENT ? -errno : 0;
+				 socket->path, strerrordesc_np(-fd));
+	return unlink(socket->path) < 0 && errno != ENOENT ? -errno : 0;
 }
 
-static int bind_and_listen(struct vh_user_server *server, int fd)
+static int bind_and_listen(struct vhi_socket *socket, int fd)
 {
 	struct sockaddr_un address;
 	struct stat st;
 
-	set_address(&address, server->path);
+	set_address(&address, socket->path);
 	if (bind(fd, (const struct sockaddr *)&address, sizeof(address)) < 0)
 		return -errno;
-	if (lstat(server->path, &st) == 0) {
-		server->socket_dev = st.st_dev;
-		server->socket_ino = st.st_ino;
-		server->owns_path = true;
+	if (lstat(socket->path, &st) == 0) {
+		socket->dev = st.st_dev;
+		socket->ino = st.st_ino;
+		socket->owns_path = true;
 	}
 	return listen(fd, 16) < 0 ? -errno : 0;
 }
@@ -112,16 +113,16 @@ static int bind_and_listen(struct vh_user_server *server, int fd)
  * the same: whoever starts here takes the folder's lock. A folder that can't
  * be read, or is locked by something else, doesn't keep us from serving.
  */
-static int lock_folder(const struct vh_user_server *server)
+static int lock_folder(const struct vhi_socket *socket)
 {
 	const struct timespec pause = {.tv_nsec = 10000000};
-	const char *slash = strrchr(server->path, '/');
+	const char *slash = strrchr(socket->path, '/');
 	char folder[PATH_LIMIT + 1] = ".";
 	int fd;
 
 	if (slash)
 		snprintf(folder, sizeof(folder), "%.*s",
-			 (int)(slash - server->path) + 1, server->path);
+			 (int)(slash - socket->path) + 1, socket->path);
 	fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	for (int i = 0; fd >= 0 && i < LOCK_TRIES; i++) {
 		if (flock(fd, LOCK_EX | LOCK_NB) == 0)
@@ -131,9 +132,9 @@ static int lock_folder(const struct vh_user_server *server)
 	return fd;
 }
 
-static int take_path(struct vh_user_server *server, struct vh_fault *fault)
+static int take_path(struct vhi_socket *socket, struct vh_fault *fault)
 {
-	int r = clear_path(server, fault);
+	int r = clear_path(socket, fault);
 	int fd;
 
 	if (r < 0)
@@ -141,24 +142,24 @@ static int take_path(struct vh_user_server *server, struct vh_fault *fault)
 	fd = unix_socket();
 	if (fd < 0)
 		return fd;
-	r = bind_and_listen(server, fd);
+	r = bind_and_listen(socket, fd);
 	if (r < 0)
 		vhi_fd_close(&fd);
-	server->listener = fd;
+	socket->listener = fd;
 	return r;
 }
 
-int vhi_socket_listen(struct vh_user_server *server, struct vh_fault *fault)
+int vhi_socket_listen(struct vhi_socket *socket, struct vh_fault *fault)
 {
 	int folder, r;
 
 	vhi_fault_clear(fault);
-	folder = lock_folder(server);
-	r = take_path(server, fault);
+	folder = lock_folder(socket);
+	r = take_path(socket, fault);
 	vhi_fd_close(&folder);
 	if (r < 0 && fault && fault->code == VH_FAULT_NONE)
 		vhi_fault(fault, VH_FAULT_SYSTEM, r, "",
-			  "can't listen on %.120s: %s", server->path,
+			  "can't listen on %.120s: %s", socket->path,
 			  strerrordesc_np(-r));
 	return r;
 }
@@ -174,7 +175,7 @@ static int get_option(int fd, int option)
 }
 
 /* A descriptor that somebody else made: listening, or connected. */
-int vhi_socket_adopt(struct vh_user_server *server, int fd, int *ret_connected,
+int vhi_socket_adopt(struct vhi_socket *socket, int fd, int *ret_connected,
 		     struct vh_fault *fault)
 {
 	int r;
@@ -190,19 +191,22 @@ int vhi_socket_adopt(struct vh_user_server *server, int fd, int *ret_connected,
 				 "descriptor %d can't be duplicated: %s", fd,
 				 strerrordesc_np(-r));
 	if (get_option(fd, SO_ACCEPTCONN) > 0) {
-		server->listener = r;
+		socket->listener = r;
 		return vhi_fd_set_nonblock(r, true);
 	}
 	*ret_connected = r;
 	return 0;
 }
 
-void vhi_socket_remove(struct vh_user_server *server)
+void vhi_socket_done(struct vhi_socket *socket)
 {
 	struct stat st;
 
-	if (server->owns_path && lstat(server->path, &st) == 0 &&
-	    st.st_dev == server->socket_dev && st.st_ino == server->socket_ino)
-		unlink(server->path);
-	server->owns_path = false;
+	if (socket->owns_path && lstat(socket->path, &st) == 0 &&
+	    st.st_dev == socket->dev && st.st_ino == socket->ino)
+		unlink(socket->path);
+	socket->owns_path = false;
+	vhi_fd_close(&socket->listener);
+	free(socket->path);
+	socket->path = NULL;
 }
