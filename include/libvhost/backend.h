@@ -73,6 +73,24 @@ struct vh_log_area {
 	uint64_t offset;
 };
 
+/* Where a queue's doorbell is in a device's file: one page. */
+struct vh_notify_area {
+	uint64_t offset; /* bytes */
+	uint64_t size;
+};
+
+/*
+ * A part of one of the device's shared memory regions (virtio, "Shared Memory
+ * Regions"; vhost-user, "mmap request").
+ */
+struct vh_shmem_map {
+	uint8_t id; /* of the region */
+	bool writable;
+	uint64_t fd_offset; /* bytes, in the file that is mapped */
+	uint64_t offset;    /* bytes, in the region */
+	uint64_t length;
+};
+
 /*
  * What a back-end tells its front-end unasked. Called from any thread, the
  * data plane's included: hand it over to your own loop and return. Any
@@ -94,6 +112,30 @@ struct vh_backend_events {
 	 * all that is left to do with the handle is to free it
 	 */
 	void (*gone)(void *user);
+	/*
+	 * Requests of a back-end elsewhere. Each is answered with 0 or a
+	 * negative errno; one without a receiver is refused. Descriptors stay
+	 * the back-end's: duplicate what must last.
+	 *
+	 * host_notifier: kicks of a queue may be writes to this page of the
+	 * device behind fd; -1: not any more.
+	 */
+	int (*host_notifier)(void *user, uint32_t queue,
+			     const struct vh_notify_area *area, int fd);
+	/* there are used buffers, in a ring without a call descriptor */
+	int (*vring_call)(void *user, uint32_t queue);
+	/* objects shared between devices, by their UUID of 16 bytes */
+	int (*shared_object_add)(void *user, const uint8_t *uuid);
+	int (*shared_object_remove)(void *user, const uint8_t *uuid);
+	/* *ret_fd is the back-end's from then on */
+	int (*shared_object_lookup)(void *user, const uint8_t *uuid,
+				    int *ret_fd);
+	/*
+	 * maps a file into a shared memory region, or takes all of such a
+	 * mapping back; whether it fits the region is to be checked here
+	 */
+	int (*shmem_map)(void *user, const struct vh_shmem_map *map, int fd);
+	int (*shmem_unmap)(void *user, const struct vh_shmem_map *map);
 };
 
 /*

@@ -71,12 +71,28 @@ void vhi_backend_init(struct vh_backend *backend,
 		      const struct vhi_backend_ops *ops, uint64_t capabilities);
 void vhi_backend_done(struct vh_backend *backend);
 
-/* Tell the front-end. Any thread. */
-void vhi_backend_config_changed(struct vh_backend *backend);
-void vhi_backend_vring_fault(struct vh_backend *backend,
-			     const struct vh_fault *fault);
-void vhi_backend_iotlb_miss(struct vh_backend *backend, vh_gpa iova,
-			    uint32_t access);
+/*
+ * Tell the front-end. Any thread. 0 or what the receiver answers; -EOPNOTSUPP
+ * if there is none.
+ */
+int vhi_backend_config_changed(struct vh_backend *backend);
+int vhi_backend_vring_fault(struct vh_backend *backend,
+			    const struct vh_fault *fault);
+int vhi_backend_iotlb_miss(struct vh_backend *backend, vh_gpa iova,
+			   uint32_t access);
 void vhi_backend_gone(struct vh_backend *backend);
+int vhi_backend_host_notifier(struct vh_backend *backend, uint32_t queue,
+			      const struct vh_notify_area *area, int fd);
+int vhi_backend_vring_call(struct vh_backend *backend, uint32_t queue);
+int vhi_backend_shared_object_add(struct vh_backend *backend,
+				  const uint8_t *uuid);
+int vhi_backend_shared_object_remove(struct vh_backend *backend,
+				     const uint8_t *uuid);
+int vhi_backend_shared_object_lookup(struct vh_backend *backend,
+				     const uint8_t *uuid, int *ret_fd);
+int vhi_backend_shmem_map(struct vh_backend *backend,
+			  const struct vh_shmem_map *map, int fd);
+int vhi_backend_shmem_unmap(struct vh_backend *backend,
+			    const struct vh_shmem_map *map);
 
 #endif
