@@ -123,10 +123,28 @@ static void on_timer(struct vh_user_server *server)
 	}
 }
 
+/* Without its back-end a server is of no use to anybody. */
+static void end(struct vh_user_server *server)
+{
+	if (server->ended)
+		return;
+	vhi_session_close(server);
+	if (server->backend_fd >= 0)
+		vhi_server_unwatch(server, server->backend_fd);
+	if (server->socket.listener >= 0)
+		vhi_server_unwatch(server, server->socket.listener);
+	vhi_server_set_timer(server, 0);
+	server->ended = true;
+	vhi_log(&server->log, VH_LOG_ERROR, "the back-end is gone");
+}
+
 static void on_wake(struct vh_user_server *server)
 {
 	vhi_eventfd_drain(server->wake);
-	vhi_news_tell(server);
+	if (__atomic_load_n(&server->backend_gone, __ATOMIC_ACQUIRE))
+		end(server);
+	else
+		vhi_news_tell(server);
 }
 
 static void on_event(struct vh_user_server *server, int fd)
@@ -137,6 +155,9 @@ static void on_event(struct vh_user_server *server, int fd)
 		on_wake(server);
 	} else if (fd == server->timer) {
 		on_timer(server);
+	} else if (fd == server->backend_fd) {
+		if (vh_backend_dispatch(server->backend) < 0)
+			end(server);
 	} else if (fd == server->socket.listener) {
 		if (!session->channel)
 			accept_one(server);

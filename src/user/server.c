@@ -24,6 +24,14 @@ static void on_iotlb_miss(void *user, vh_gpa iova, uint32_t access)
 	vhi_news_miss(user, iova, access);
 }
 
+static void on_gone(void *user)
+{
+	struct vh_user_server *server = user;
+
+	__atomic_store_n(&server->backend_gone, true, __ATOMIC_RELEASE);
+	vhi_eventfd_signal(server->wake);
+}
+
 static void on_vring_fault(void *user, const struct vh_fault *fault)
 {
 	struct vh_user_server *server = user;
@@ -89,9 +97,15 @@ static int listen_to_backend(struct vh_user_server *server)
 	events.config_changed = on_config_changed;
 	events.vring_fault = on_vring_fault;
 	events.iotlb_miss = on_iotlb_miss;
+	events.gone = on_gone;
 	r = vh_backend_set_events(server->backend, &events, server);
 	server->listens = r == 0;
-	return r;
+	if (r < 0)
+		return r;
+	server->backend_fd = vh_backend_fd(server->backend);
+	return server->backend_fd < 0
+		   ? 0
+		   : vhi_server_watch(server, server->backend_fd, EPOLLIN);
 }
 
 static struct vh_user_server *new_server(struct vh_backend *backend,
@@ -108,6 +122,7 @@ static struct vh_user_server *new_server(struct vh_backend *backend,
 	server->pause_ms = VHI_FIRST_PAUSE_MS;
 	server->epoll = server->wake = server->timer = -1;
 	server->socket.listener = server->ended_fd = -1;
+	server->backend_fd = -1;
 	vhi_log_init(&server->log, &opts->log);
 	pthread_mutex_init(&server->lock, NULL);
 	vhi_fault_clear(&server->last_fault);

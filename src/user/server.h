@@ -60,6 +60,7 @@ struct vh_user_server {
 	struct vhi_socket socket;
 	int epoll;
 	int wake;	/* eventfd: something shared changed */
+	int backend_fd; /* the back-end's, or -1 */
 	int timer;	/* next try to connect or accept; end of patience */
 	bool listens;	/* to the back-end's events */
 	bool ended;	/* nobody can come any more */
@@ -74,6 +75,7 @@ struct vh_user_server {
 	bool running;
 	bool quit;
 	bool config_changed;
+	bool backend_gone;
 	int ended_fd;
 
 	/* shared, by the lock */
