@@ -11,6 +11,7 @@
 #define ALL_PROTOCOL_FEATURES UINT64_C(0x1ffff)
 #define AREA_FILE	      4096
 #define HUGE_SIZE	      (16u << 20)
+#define CONFIG_CHANGE	      2
 #define POSTCOPY_ADVISE	      28
 #define POSTCOPY_END	      30
 #define CREATE_CRYPTO	      26
@@ -152,8 +153,10 @@ static bool send_as(struct script *script, struct fe_reply *reply, int how,
 
 static int manner(const struct script *script, const struct fe_reply *request)
 {
-	if (request->id != script->id ||
-	    script_times(script, request->id) <= script->after)
+	unsigned int times = script_times(script, request->id);
+
+	if (request->id != script->id || times <= script->after ||
+	    (script->once && times > script->after + 1))
 		return SCRIPT_GOOD;
 	return script->how;
 }
@@ -163,6 +166,22 @@ static void refuse(const struct fe_reply *request, struct fe_reply *reply)
 {
 	reply->size = request->id == FE_GET_CONFIG ? 0 : 8;
 	put64(reply->payload, 0, EBUSY);
+}
+
+/* Says that the config space changed, and insists. */
+static bool ask_first(struct script *script)
+{
+	const struct fe_message m = {
+	    .id = CONFIG_CHANGE,
+	    .flags = FE_VERSION | FE_NEED_REPLY,
+	};
+	struct fe_reply reply;
+	bool good = fe_send(&script->reverse, &m) == 0 &&
+		    fe_receive_for(&script->reverse, m.id, &reply) == 0;
+
+	if (good)
+		fe_reply_close(&reply);
+	return good;
 }
 
 static bool answer(struct script *script, const struct fe_reply *request)
@@ -175,6 +194,8 @@ static bool answer(struct script *script, const struct fe_reply *request)
 	bool go_on = true;
 
 	if (how == SCRIPT_DIE) {
+		go_on = false;
+	} else if (how == SCRIPT_ASK_FIRST && !ask_first(script)) {
 		go_on = false;
 	} else if (due && how != SCRIPT_SILENT) {
 		if (how == SCRIPT_REFUSE)
@@ -228,6 +249,11 @@ static void *play(void *arg)
 	return NULL;
 }
 
+int script_play(struct script *script)
+{
+	return -pthread_create(&script->thread, NULL, play, script);
+}
+
 int script_start(struct script *script)
 {
 	int pair[2];
@@ -236,8 +262,7 @@ int script_start(struct script *script)
 		return -errno;
 	fe_attach(&script->wire, pair[0]);
 	script->ours = pair[1];
-	return pthread_create(&script->thread, NULL, play, script) ? -EAGAIN
-								   : pair[1];
+	return script_play(script) < 0 ? -EAGAIN : pair[1];
 }
 
 void script_end(struct script *script)

@@ -26,6 +26,7 @@ enum {
 	SCRIPT_DIE,	  /* closes the connection */
 	SCRIPT_DIE_HALF,  /* in the middle of the answer */
 	SCRIPT_REFUSE,	  /* says that it failed */
+	SCRIPT_ASK_FIRST, /* wants an answer itself before it answers */
 };
 
 #define SCRIPT_MAX_LOG 512
@@ -50,10 +51,11 @@ struct script {
 	uint32_t config_lie; /* more than was asked for */
 	uint32_t log_reply;  /* bytes of SET_LOG_BASE's reply */
 
-	/* which request is answered in which way, from the nth one on */
+	/* which request is answered in which way; the first ones are not */
 	uint32_t id;
 	int how;
 	unsigned int after;
+	bool once; /* only one of them */
 
 	/* its own */
 	pthread_t thread;
@@ -68,6 +70,8 @@ struct script {
 void script_init(struct script *script);
 /* Starts it and returns the other end of its socket. */
 int script_start(struct script *script);
+/* The same on a socket that script->wire has already. */
+int script_play(struct script *script);
 /* Waits until its thread has ended, which it does when the peer closes. */
 void script_end(struct script *script);
 

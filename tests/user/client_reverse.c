@@ -1,0 +1,432 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/* What a back-end asks for by itself, right and wrong. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "memory.h"
+#include "scripted.h"
+
+#include <bytes.h>
+#include <cmocka.h>
+#include <errno.h>
+#include <poll.h>
+#include <resources.h>
+#include <string.h>
+
+enum {
+	IOTLB = 1,
+	CONFIG_CHANGE = 2,
+	HOST_NOTIFIER = 3,
+	VRING_CALL = 4,
+	VRING_ERR = 5,
+	OBJECT_ADD = 6,
+	OBJECT_REMOVE = 7,
+	OBJECT_LOOKUP = 8,
+	SHMEM_MAP = 9,
+	SHMEM_UNMAP = 10,
+};
+
+#define PAGE 4096
+
+/* What was heard last, and how often. */
+struct heard {
+	unsigned int times;
+	uint32_t id;
+	uint64_t first;
+	uint64_t second;
+	uint8_t uuid[16];
+	bool had_fd;
+	int answer;
+};
+
+static void hear(struct heard *heard, uint32_t id, uint64_t first,
+		 uint64_t second)
+{
+	heard->times++;
+	heard->id = id;
+	heard->first = first;
+	heard->second = second;
+}
+
+static void on_config(void *user)
+{
+	hear(user, CONFIG_CHANGE, 0, 0);
+}
+
+static void on_fault(void *user, const struct vh_fault *fault)
+{
+	hear(user, VRING_ERR, fault->queue, fault->code);
+}
+
+static void on_miss(void *user, vh_gpa iova, uint32_t access)
+{
+	hear(user, IOTLB, iova, access);
+}
+
+static int on_notifier(void *user, uint32_t queue,
+		       const struct vh_notify_area *area, int fd)
+{
+	struct heard *heard = user;
+
+	hear(heard, HOST_NOTIFIER, queue, area->offset);
+	heard->had_fd = fd >= 0;
+	return heard->answer;
+}
+
+static int on_call(void *user, uint32_t queue)
+{
+	hear(user, VRING_CALL, queue, 0);
+	return 0;
+}
+
+static int on_add(void *user, const uint8_t *uuid)
+{
+	struct heard *heard = user;
+
+	hear(heard, OBJECT_ADD, 0, 0);
+	memcpy(heard->uuid, uuid, 16);
+	return heard->answer;
+}
+
+static int on_remove(void *user, const uint8_t *uuid)
+{
+	hear(user, OBJECT_REMOVE, uuid[0], 0);
+	return 0;
+}
+
+static int on_lookup(void *user, const uint8_t *uuid, int *ret_fd)
+{
+	struct heard *heard = user;
+
+	hear(heard, OBJECT_LOOKUP, uuid[0], 0);
+	if (heard->answer == 0)
+		*ret_fd = memfd_create("object", MFD_CLOEXEC);
+	return heard->answer;
+}
+
+static int on_map(void *user, const struct vh_shmem_map *map, int fd)
+{
+	struct heard *heard = user;
+
+	hear(heard, SHMEM_MAP, map->id, map->offset);
+	heard->had_fd = fd >= 0;
+	assert_true(map->writable);
+	assert_int_equal(map->fd_offset, 8192);
+	assert_int_equal(map->length, PAGE);
+	return heard->answer;
+}
+
+static int on_unmap(void *user, const struct vh_shmem_map *map)
+{
+	hear(user, SHMEM_UNMAP, map->id, map->offset);
+	return 0;
+}
+
+static void receive_all(struct vh_backend *b, struct heard *heard)
+{
+	VH_OPTS(vh_backend_events, events);
+
+	events.config_changed = on_config;
+	events.vring_fault = on_fault;
+	events.iotlb_miss = on_miss;
+	events.host_notifier = on_notifier;
+	events.vring_call = on_call;
+	events.shared_object_add = on_add;
+	events.shared_object_remove = on_remove;
+	events.shared_object_lookup = on_lookup;
+	events.shmem_map = on_map;
+	events.shmem_unmap = on_unmap;
+	assert_int_equal(vh_backend_set_events(b, &events, heard), 0);
+}
+
+static void open_all(struct script *script, struct vh_backend **ret)
+{
+	VH_OPTS(vh_user_connect_opts, opts);
+
+	script_init(script);
+	script->protocol_features = UINT64_MAX;
+	opts.protocol_features = UINT64_MAX;
+	assert_int_equal(script_connect(script, &opts, NULL, ret), 0);
+	assert_int_equal(vh_backend_set_features(*ret, VH_F_ACCESS_PLATFORM),
+			 0);
+}
+
+static void close_all(struct script *script, struct vh_backend *b)
+{
+	vh_backend_free(b);
+	script_end(script);
+}
+
+/* Sends a request that wants an answer, and returns that; *ret_fds counts. */
+static uint64_t ask(struct script *script, struct vh_backend *b, uint32_t id,
+		    const void *payload, uint32_t size, int fd,
+		    unsigned int *ret_fds)
+{
+	const struct fe_message m = {
+	    .id = id,
+	    .flags = FE_VERSION | FE_NEED_REPLY,
+	    .size = size,
+	    .payload = payload,
+	    .length = size,
+	    .fds = &fd,
+	    .num_fds = fd >= 0,
+	};
+	struct pollfd pfd = {.fd = vh_backend_fd(b), .events = POLLIN};
+	struct fe_reply reply;
+	uint64_t value;
+
+	assert_int_equal(fe_send(&script->reverse, &m), 0);
+	assert_int_equal(poll(&pfd, 1, FE_TIMEOUT_MS), 1);
+	assert_int_equal(vh_backend_dispatch(b), 0);
+	assert_int_equal(fe_receive_for(&script->reverse, id, &reply), 0);
+	assert_int_equal(reply.size, 8);
+	value = get64(reply.payload);
+	if (ret_fds)
+		*ret_fds = reply.num_fds;
+	else
+		assert_int_equal(reply.num_fds, 0);
+	fe_reply_close(&reply);
+	return value;
+}
+
+static void test_user_client_reverse_config_and_rings(void **state)
+{
+	struct heard heard = {0};
+	uint8_t bytes[32] = {0};
+	struct script script;
+	struct vh_backend *b;
+
+	(void)state;
+	open_all(&script, &b);
+	receive_all(b, &heard);
+	assert_int_equal(ask(&script, b, CONFIG_CHANGE, NULL, 0, -1, NULL), 0);
+	assert_int_equal(heard.id, CONFIG_CHANGE);
+
+	put64(bytes, 0, 0x123456000);
+	bytes[24] = VH_ACCESS_WRITE;
+	bytes[25] = FE_IOTLB_MISS;
+	assert_int_equal(ask(&script, b, IOTLB, bytes, 32, -1, NULL), 0);
+	assert_int_equal(heard.first, 0x123456000);
+	assert_int_equal(heard.second, VH_ACCESS_WRITE);
+	/* what can't be answered, and what comes from a front-end only */
+	bytes[25] = 4;
+	assert_int_equal(ask(&script, b, IOTLB, bytes, 32, -1, NULL),
+			 EOPNOTSUPP);
+	bytes[25] = FE_IOTLB_UPDATE;
+	assert_int_equal(ask(&script, b, IOTLB, bytes, 32, -1, NULL), EINVAL);
+
+	put32(bytes, 0, 3);
+	assert_int_equal(ask(&script, b, VRING_CALL, bytes, 8, -1, NULL), 0);
+	assert_int_equal(heard.first, 3);
+	assert_int_equal(ask(&script, b, VRING_ERR, bytes, 8, -1, NULL), 0);
+	assert_int_equal(heard.id, VRING_ERR);
+	assert_int_equal(heard.first, 3);
+	assert_int_equal(heard.times, 4);
+	close_all(&script, b);
+}
+
+static void test_user_client_reverse_doorbells(void **state)
+{
+	struct heard heard = {0};
+	uint8_t bytes[24] = {2};
+	struct script script;
+	struct vh_backend *b;
+	int fd = memory_file();
+
+	(void)state;
+	open_all(&script, &b);
+	receive_all(b, &heard);
+	put64(bytes, 8, PAGE);
+	put64(bytes, 16, 2 * PAGE);
+	assert_int_equal(ask(&script, b, HOST_NOTIFIER, bytes, 24, fd, NULL),
+			 0);
+	assert_int_equal(heard.first, 2);
+	assert_int_equal(heard.second, 2 * PAGE);
+	assert_true(heard.had_fd);
+	/* The receiver's own opinion. */
+	heard.answer = -ENOSPC;
+	assert_int_equal(ask(&script, b, HOST_NOTIFIER, bytes, 24, fd, NULL),
+			 ENOSPC);
+	heard.answer = 0;
+	/* Not a page. */
+	put64(bytes, 8, PAGE + 1);
+	assert_int_equal(ask(&script, b, HOST_NOTIFIER, bytes, 24, fd, NULL),
+			 EINVAL);
+	put64(bytes, 8, PAGE);
+	put64(bytes, 16, 8);
+	assert_int_equal(ask(&script, b, HOST_NOTIFIER, bytes, 24, fd, NULL),
+			 EINVAL);
+	/* No descriptor, without and with the flag that says so. */
+	assert_int_equal(ask(&script, b, HOST_NOTIFIER, bytes, 24, -1, NULL),
+			 EPROTO);
+	bytes[1] = 1;
+	assert_int_equal(ask(&script, b, HOST_NOTIFIER, bytes, 24, -1, NULL),
+			 0);
+	assert_false(heard.had_fd);
+	assert_int_equal(heard.times, 3);
+	close_all(&script, b);
+	close(fd);
+}
+
+static void test_user_client_reverse_objects(void **state)
+{
+	struct heard heard = {0};
+	uint8_t uuid[16];
+	uint8_t map[40] = {7};
+	struct script script;
+	struct vh_backend *b;
+	unsigned int fds;
+	int fd = memory_file();
+
+	(void)state;
+	open_all(&script, &b);
+	receive_all(b, &heard);
+	memset(uuid, 0xab, sizeof(uuid));
+	assert_int_equal(ask(&script, b, OBJECT_ADD, uuid, 16, -1, NULL), 0);
+	assert_memory_equal(heard.uuid, uuid, 16);
+	assert_int_equal(ask(&script, b, OBJECT_REMOVE, uuid, 16, -1, NULL), 0);
+	assert_int_equal(ask(&script, b, OBJECT_LOOKUP, uuid, 16, -1, &fds), 0);
+	assert_int_equal(fds, 1);
+	heard.answer = -ENOENT;
+	assert_int_equal(ask(&script, b, OBJECT_LOOKUP, uuid, 16, -1, &fds),
+			 ENOENT);
+	assert_int_equal(fds, 0);
+	heard.answer = 0;
+
+	put64(map, 8, 8192);
+	put64(map, 16, 65536);
+	put64(map, 24, PAGE);
+	put64(map, 32, 1);
+	assert_int_equal(ask(&script, b, SHMEM_MAP, map, 40, fd, NULL), 0);
+	assert_int_equal(heard.first, 7);
+	assert_int_equal(heard.second, 65536);
+	assert_true(heard.had_fd);
+	assert_int_equal(ask(&script, b, SHMEM_UNMAP, map, 40, -1, NULL), 0);
+	assert_int_equal(heard.id, SHMEM_UNMAP);
+	put64(map, 24, 0);
+	assert_int_equal(ask(&script, b, SHMEM_MAP, map, 40, fd, NULL), EINVAL);
+	close_all(&script, b);
+	close(fd);
+}
+
+/* Whatever nobody receives or knows is refused. */
+static void test_user_client_reverse_refusals(void **state)
+{
+	const struct resources before = resources_now();
+	uint8_t bytes[40] = {0};
+	struct script script;
+	struct vh_backend *b;
+	int fd = memory_file();
+
+	(void)state;
+	open_all(&script, &b);
+	put64(bytes, 8, PAGE);
+	put64(bytes, 24, PAGE);
+	assert_int_equal(ask(&script, b, CONFIG_CHANGE, NULL, 0, -1, NULL),
+			 EOPNOTSUPP);
+	assert_int_equal(ask(&script, b, VRING_CALL, bytes, 8, -1, NULL),
+			 EOPNOTSUPP);
+	assert_int_equal(ask(&script, b, HOST_NOTIFIER, bytes, 24, fd, NULL),
+			 EOPNOTSUPP);
+	assert_int_equal(ask(&script, b, OBJECT_ADD, bytes, 16, -1, NULL),
+			 EOPNOTSUPP);
+	assert_int_equal(ask(&script, b, OBJECT_LOOKUP, bytes, 16, -1, NULL),
+			 EOPNOTSUPP);
+	assert_int_equal(ask(&script, b, SHMEM_MAP, bytes, 40, fd, NULL),
+			 EOPNOTSUPP);
+	assert_int_equal(ask(&script, b, 0, NULL, 0, -1, NULL), ENOSYS);
+	assert_int_equal(ask(&script, b, 1002, bytes, 40, fd, NULL), ENOSYS);
+	assert_int_equal(ask(&script, b, CONFIG_CHANGE, bytes, 8, -1, NULL),
+			 EPROTO);
+	assert_int_equal(ask(&script, b, CONFIG_CHANGE, NULL, 0, fd, NULL),
+			 EPROTO);
+	close_all(&script, b);
+
+	/* Features that weren't negotiated. */
+	script_init(&script);
+	script.protocol_features = FE_PF_BACKEND_REQ | FE_PF_REPLY_ACK;
+	assert_int_equal(script_connect(&script, NULL, NULL, &b), 0);
+	assert_int_equal(ask(&script, b, CONFIG_CHANGE, NULL, 0, -1, NULL),
+			 EOPNOTSUPP);
+	assert_int_equal(ask(&script, b, IOTLB, bytes, 32, -1, NULL),
+			 EOPNOTSUPP);
+	close_all(&script, b);
+	close(fd);
+	assert_int_equal(resources_wait(&before), 0);
+}
+
+/* The channel ends; the connection doesn't. */
+static void test_user_client_reverse_that_breaks(void **state)
+{
+	const struct fe_message wrong = {
+	    .id = CONFIG_CHANGE,
+	    .flags = FE_VERSION | FE_REPLY,
+	};
+	struct heard heard = {0};
+	struct script script;
+	struct vh_backend *b;
+	struct pollfd pfd;
+
+	(void)state;
+	for (unsigned int i = 0; i < 3; i++) {
+		uint8_t status;
+
+		open_all(&script, &b);
+		receive_all(b, &heard);
+		pfd = (struct pollfd){.fd = vh_backend_fd(b), .events = POLLIN};
+		if (i == 0)
+			fe_close(&script.reverse);
+		else if (i == 1)
+			assert_int_equal(fe_send(&script.reverse, &wrong), 0);
+		else
+			assert_int_equal(fe_send_bytes(&script.reverse,
+						       "\2\0\0\0\1\0\0\0"
+						       "\xff\xff\xff\xff",
+						       12, NULL, 0),
+					 0);
+		assert_int_equal(poll(&pfd, 1, FE_TIMEOUT_MS), 1);
+		assert_int_equal(vh_backend_dispatch(b), 0);
+		if (i > 0)
+			assert_int_equal(fe_wait_closed(&script.reverse), 0);
+		/* Nothing is left to be done. */
+		assert_int_equal(poll(&pfd, 1, 0), 0);
+		assert_int_equal(vh_backend_get_status(b, &status), 0);
+		close_all(&script, b);
+	}
+	assert_int_equal(heard.times, 0);
+}
+
+/* A back-end that wants to be heard before it answers is heard. */
+static void test_user_client_reverse_while_waiting(void **state)
+{
+	struct heard heard = {0};
+	struct script script;
+	struct vh_backend *b;
+	uint8_t status;
+
+	(void)state;
+	open_all(&script, &b);
+	receive_all(b, &heard);
+	script.how = SCRIPT_ASK_FIRST;
+	script.id = FE_GET_STATUS;
+	for (unsigned int i = 0; i < 100; i++)
+		assert_int_equal(vh_backend_get_status(b, &status), 0);
+	assert_int_equal(heard.times, 100);
+	close_all(&script, b);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(test_user_client_reverse_config_and_rings),
+	    cmocka_unit_test(test_user_client_reverse_doorbells),
+	    cmocka_unit_test(test_user_client_reverse_objects),
+	    cmocka_unit_test(test_user_client_reverse_refusals),
+	    cmocka_unit_test(test_user_client_reverse_that_breaks),
+	    cmocka_unit_test(test_user_client_reverse_while_waiting),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
