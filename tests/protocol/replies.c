@@ -16,7 +16,7 @@ struct bad_reply {
 	const char *words;
 };
 
-#define NONE	VH_FAULT_NONE
+#define FINE	VH_FAULT_NONE
 #define REPLY	VH_FAULT_MSG_REPLY
 #define FLAGS	VH_FAULT_MSG_FLAGS
 #define SIZE	VH_FAULT_MSG_SIZE
@@ -69,7 +69,7 @@ static const struct bad_reply bad[] = {
 	{ FRONT, 24, false, 0, "18000000 05000000 0e000000 00*4 01 00*3 00*4 0000",
 	  -EINVAL, FIELD, "GET_CONFIG's reply: size is 1" },
 	{ FRONT, 31, false, 1, "1f000000 05000000 14000000 01 00*7 ff*8 0100 0100",
-	  0, NONE, NULL },
+	  0, FINE, NULL },
 	{ FRONT, 31, false, 1, "1f000000 05000000 14000000 02 00*7 ff*8 0100 0100",
 	  -EINVAL, FIELD, "mmap offset" },
 	{ FRONT, 44, false, 0, "2c000000 05000000 08080000 01010000 00*4 00*2048",
