@@ -132,6 +132,7 @@ enum {
 	VH_FAULT_CONFIG = 65,	/* config space access */
 	VH_FAULT_REQUEST = 66,	/* a request that the device can't answer */
 	VH_FAULT_IO = 67,	/* the storage behind the device failed */
+	VH_FAULT_BROKEN = 68,	/* a back-end says so, and not why */
 };
 
 #define VH_FAULT_NO_QUEUE   UINT32_MAX

@@ -7,6 +7,7 @@
 #include <libvhost/base.h>
 #include <libvhost/device.h>
 #include <libvhost/driver.h>
+#include <libvhost/frontend.h>
 #include <libvhost/memory.h>
 #include <libvhost/protocol.h>
 #include <libvhost/user.h>

@@ -322,7 +322,7 @@ int echo_new(const struct echo_opts *opts, struct echo **ret_echo,
 	if (ret < 0)
 		return ret;
 	device.num_queues = opts->num_queues ? opts->num_queues : 1;
-	device.workers = workers;
+	device.workers = opts->own_loop ? 0 : workers;
 	device.config_size = ECHO_CONFIG_SIZE;
 	device.max_segments = opts->max_segments;
 	device.features = opts->features;

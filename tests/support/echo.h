@@ -14,6 +14,7 @@ struct echo;
 struct echo_opts {
 	uint32_t num_queues;   /* 1 */
 	uint32_t workers;      /* 1 */
+	bool own_loop;	       /* no thread: the caller dispatches */
 	uint32_t max_segments; /* 0: no bound */
 	uint32_t helpers;      /* threads that complete requests; at most 4 */
 	uint64_t features;     /* those of the rings that a device asks for */
