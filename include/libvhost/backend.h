@@ -412,6 +412,22 @@ VH_API VH_MUST_CHECK int vh_backend_iotlb_invalidate(struct vh_backend *backend,
 						     vh_gpa iova,
 						     uint64_t size);
 
+/*
+ * Feature bits of the interface to the kernel, VH_BACKEND_F_...
+ * (GET_BACKEND_FEATURES). -EOPNOTSUPP: this isn't a driver of the kernel, or
+ * one that has none.
+ */
+VH_API VH_MUST_CHECK int
+vh_backend_get_backend_features(struct vh_backend *backend,
+				uint64_t *ret_features);
+
+/*
+ * Agrees on some of them (SET_BACKEND_FEATURES); best before anything else.
+ * -EINVAL: a bit that isn't offered.
+ */
+VH_API VH_MUST_CHECK int
+vh_backend_set_backend_features(struct vh_backend *backend, uint64_t features);
+
 #ifdef __cplusplus
 }
 #endif

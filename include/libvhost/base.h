@@ -74,6 +74,17 @@ struct vh_user_addr {
 #define VH_F_IN_ORDER	     (UINT64_C(1) << 35)
 #define VH_F_RING_RESET	     (UINT64_C(1) << 40)
 
+/* Feature bits of the kernel's own interface (vh_backend_get_backend_features).
+ */
+#define VH_BACKEND_F_IOTLB_MSG_V2	    (UINT64_C(1) << 1)
+#define VH_BACKEND_F_IOTLB_BATCH	    (UINT64_C(1) << 2)
+#define VH_BACKEND_F_IOTLB_ASID		    (UINT64_C(1) << 3)
+#define VH_BACKEND_F_SUSPEND		    (UINT64_C(1) << 4)
+#define VH_BACKEND_F_RESUME		    (UINT64_C(1) << 5)
+#define VH_BACKEND_F_ENABLE_AFTER_DRIVER_OK (UINT64_C(1) << 6)
+#define VH_BACKEND_F_DESC_ASID		    (UINT64_C(1) << 7)
+#define VH_BACKEND_F_IOTLB_PERSIST	    (UINT64_C(1) << 8)
+
 /* Stable codes of what went wrong; vh_fault_name() gives the name. */
 enum {
 	VH_FAULT_NONE = 0,

@@ -205,3 +205,15 @@ int vh_backend_iotlb_invalidate(struct vh_backend *backend, vh_gpa iova,
 {
 	return CALL(backend, iotlb_invalidate, iova, size);
 }
+
+int vh_backend_get_backend_features(struct vh_backend *backend,
+				    uint64_t *ret_features)
+{
+	return CALL(backend, get_backend_features, ret_features);
+}
+
+int vh_backend_set_backend_features(struct vh_backend *backend,
+				    uint64_t features)
+{
+	return CALL(backend, set_backend_features, features);
+}

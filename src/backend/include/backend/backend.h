@@ -54,6 +54,8 @@ struct vhi_backend_ops {
 			    const struct vh_iotlb_entry *entry);
 	int (*iotlb_invalidate)(struct vh_backend *b, vh_gpa iova,
 				uint64_t size);
+	int (*get_backend_features)(struct vh_backend *b, uint64_t *ret);
+	int (*set_backend_features)(struct vh_backend *b, uint64_t features);
 };
 
 /* The first member of every kind of back-end. */
