@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/* Rings of a device of the kernel's: what was set, and the requests to do it.
+ */
+#ifndef IOCTL_VRING_H
+#define IOCTL_VRING_H
+
+#include <ioctl/call.h>
+
+struct vhi_vring {
+	uint32_t num; /* 0: wasn't set */
+	bool placed;  /* places were set */
+	bool started;
+	bool enabled;
+	bool active;			/* the driver works on it */
+	int kick;			/* a copy of ours; -1: none */
+	struct vhi_vring_places places; /* guest addresses */
+};
+
+/* Bytes of a ring's parts. */
+struct vhi_vring_sizes {
+	uint64_t descriptors;
+	uint64_t available;
+	uint64_t used;
+};
+
+struct vhi_vring_sizes vhi_vring_sizes(uint32_t num, bool packed);
+
+/* -EINVAL: no size that a ring can have, or more than max. */
+int vhi_ring_check_num(uint32_t num, uint32_t max, bool packed,
+		       struct vh_fault *fault);
+
+/* -EFAULT: a part isn't aligned; -EOPNOTSUPP: a flag that isn't known. */
+int vhi_ring_check_places(const struct vhi_vring_places *places, bool packed,
+			  struct vh_fault *fault);
+
+/* -EINVAL: size or address are missing. */
+int vhi_ring_check_ready(const struct vhi_vring *vring, struct vh_fault *fault);
+
+/* SET_VRING_NUM, _BASE and their kin: one number about a queue. */
+int vhi_ring_set(struct vhi_node *node, enum vhi_call call, uint32_t queue,
+		 uint32_t value);
+
+/* GET_... of one number about a queue. */
+int vhi_ring_get(struct vhi_node *node, enum vhi_call call, uint32_t queue,
+		 uint32_t *ret);
+
+/* A descriptor for a queue, -1 for none. */
+int vhi_ring_set_fd(struct vhi_node *node, enum vhi_call call, uint32_t queue,
+		    int fd);
+
+/* -EINVAL: bits that the ring format doesn't have. */
+int vhi_ring_set_base(struct vhi_node *node, uint32_t queue, bool packed,
+		      uint32_t base);
+int vhi_ring_get_base(struct vhi_node *node, uint32_t queue, bool packed,
+		      uint32_t *ret);
+
+#endif
