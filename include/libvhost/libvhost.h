@@ -8,9 +8,11 @@
 #include <libvhost/device.h>
 #include <libvhost/driver.h>
 #include <libvhost/frontend.h>
+#include <libvhost/kernel.h>
 #include <libvhost/memory.h>
 #include <libvhost/protocol.h>
 #include <libvhost/user.h>
+#include <libvhost/vdpa.h>
 #include <libvhost/virtqueue.h>
 
 #endif /* LIBVHOST_LIBVHOST_H */

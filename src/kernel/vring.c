@@ -1,0 +1,345 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/* Rings: their state here, and the driver that follows it. */
+#include <base/check.h>
+#include <base/fault.h>
+#include <base/fd.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <memory/log.h>
+
+#include "kernel.h"
+
+#define MAX_RING_SIZE 32768
+
+int kernel_check_queue(struct kernel *k, uint32_t queue)
+{
+	if (queue < k->num_queues)
+		return 0;
+	return vhi_fault(&k->backend.fault, VH_FAULT_CALLER, -ERANGE, NULL,
+			 "queue %" PRIu32 ", there are %" PRIu32, queue,
+			 k->num_queues);
+}
+
+/* Names the queue in the words, and hands the error on. */
+static int about(struct kernel *k, uint32_t queue, int error)
+{
+	if (error < 0)
+		k->backend.fault.queue = queue;
+	return error < 0 ? error : 0;
+}
+
+static int busy(struct kernel *k, uint32_t queue, const char *what)
+{
+	return about(k, queue,
+		     vhi_fault(&k->backend.fault, VH_FAULT_CALLER, -EBUSY, NULL,
+			       "%s of a ring that is started", what));
+}
+
+/* The host's addresses, or the guest's if there is an IOMMU. */
+static int translate(struct kernel *k, uint32_t queue,
+		     struct vhi_vring_places *ret)
+{
+	const struct vhi_vring *vring = &k->vrings[queue];
+	const struct vhi_vring_places *p = &vring->places;
+	struct vhi_vring_sizes s;
+
+	*ret = *p;
+	if (kernel_has_iommu(k))
+		return 0;
+	s = vhi_vring_sizes(vring->num ? vring->num : 1, kernel_is_packed(k));
+	ret->descriptors =
+	    (uintptr_t)vhi_ram_at(&k->ram, p->descriptors, s.descriptors);
+	ret->available =
+	    (uintptr_t)vhi_ram_at(&k->ram, p->available, s.available);
+	ret->used = (uintptr_t)vhi_ram_at(&k->ram, p->used, s.used);
+	if (ret->descriptors && ret->available && ret->used)
+		return 0;
+	return about(k, queue,
+		     vhi_fault(&k->backend.fault, VH_FAULT_RING_ADDR, -EFAULT,
+			       NULL,
+			       "a part of the ring (0x%" PRIx64 ", 0x%" PRIx64
+			       ", 0x%" PRIx64 ") isn't in guest memory",
+			       p->descriptors, p->available, p->used));
+}
+
+int kernel_place(struct kernel *k, uint32_t queue)
+{
+	struct vhi_vring_places places;
+	int r = translate(k, queue, &places);
+
+	if (r < 0)
+		return r;
+	r = vhi_node_queue_call(&k->node, VHI_SET_VRING_ADDR, queue, &places);
+	return r < 0 ? r : 0;
+}
+
+void kernel_place_all(struct kernel *k)
+{
+	for (uint32_t i = 0; i < k->num_queues; i++) {
+		struct vhi_vring *vring = &k->vrings[i];
+		struct vh_fault words;
+
+		if (!vring->placed || kernel_has_iommu(k) ||
+		    kernel_place(k, i) >= 0)
+			continue;
+		words = k->backend.fault;
+		if (vring->started) {
+			vring->started = false;
+			/* Whatever the driver says: the ring is lost. */
+			if (kernel_run(k, i) < 0)
+				vring->active = false;
+			vhi_backend_vring_fault(&k->backend, &words);
+		}
+		vhi_fault_clear(&k->backend.fault);
+	}
+}
+
+static bool wants(const struct kernel *k, uint32_t queue)
+{
+	if (!k->kind->whole)
+		return k->vrings[queue].started && k->vrings[queue].enabled &&
+		       k->taps[queue] >= 0;
+	for (uint32_t i = 0; i < k->num_queues; i++)
+		if (!k->vrings[i].started || !k->vrings[i].enabled)
+			return false;
+	return !k->held;
+}
+
+/* A ring alone, or all of them. */
+static void range(const struct kernel *k, uint32_t queue, uint32_t *ret_from,
+		  uint32_t *ret_to)
+{
+	*ret_from = k->kind->whole ? 0 : queue;
+	*ret_to = k->kind->whole ? k->num_queues : queue + 1;
+}
+
+static int start(struct kernel *k, uint32_t from, uint32_t to)
+{
+	int r = k->kind->check ? k->kind->check(k, from) : 0;
+
+	for (uint32_t i = from; i < to && r >= 0; i++)
+		r = kernel_place(k, i);
+	if (r >= 0)
+		r = about(k, from, k->kind->start(k, from));
+	if (r < 0)
+		return r;
+	/*
+	 * Drivers forget a kick that comes before they run. One too many does
+	 * no harm.
+	 */
+	for (uint32_t i = from; i < to; i++) {
+		k->vrings[i].active = true;
+		vhi_eventfd_signal(k->vrings[i].kick);
+	}
+	return 0;
+}
+
+int kernel_run(struct kernel *k, uint32_t queue)
+{
+	bool wanted = wants(k, queue);
+	uint32_t from, to;
+	int r;
+
+	if (wanted == k->vrings[queue].active)
+		return 0;
+	range(k, queue, &from, &to);
+	if (wanted)
+		return start(k, from, to);
+	r = about(k, queue, k->kind->stop(k, from));
+	if (r < 0)
+		return r;
+	for (uint32_t i = from; i < to; i++)
+		k->vrings[i].active = false;
+	return 0;
+}
+
+int kernel_set_vring_num(struct vh_backend *b, uint32_t q, uint32_t num)
+{
+	struct kernel *k = kernel_of(b);
+	int r = kernel_check_queue(k, q);
+
+	if (r < 0)
+		return r;
+	if (k->vrings[q].started)
+		return busy(k, q, "the size");
+	r = vhi_ring_check_num(num, MAX_RING_SIZE, kernel_is_packed(k),
+			       &b->fault);
+	if (r >= 0)
+		r = vhi_ring_set(&k->node, VHI_SET_VRING_NUM, q, num);
+	if (r >= 0)
+		k->vrings[q].num = num;
+	return about(k, q, r);
+}
+
+/* Marks of a used ring that the log has no room for would go behind it. */
+static int check_ring_log(struct kernel *k, const struct vh_vring_addr *addr,
+			  uint32_t num)
+{
+	uint64_t size = vhi_vring_sizes(num, kernel_is_packed(k)).used;
+
+	if (!(addr->flags & VH_VRING_F_LOG) || kernel_has_iommu(k))
+		return 0;
+	if (k->log && !vhi_range_wraps(addr->log, size) &&
+	    (addr->log + (size - 1)) / VH_DIRTY_LOG_PAGE < k->log->pages)
+		return 0;
+	return vhi_fault(&k->backend.fault, VH_FAULT_MEM_LOG, -EFAULT, NULL,
+			 "the used ring's log address 0x%" PRIx64
+			 " is outside the log",
+			 addr->log);
+}
+
+int kernel_set_vring_addr(struct vh_backend *b, uint32_t q,
+			  const struct vh_vring_addr *addr)
+{
+	struct kernel *k = kernel_of(b);
+	struct vhi_vring_places places = {
+	    .index = q,
+	    .flags = addr->flags,
+	    .descriptors = addr->descriptors,
+	    .available = addr->available,
+	    .used = addr->used,
+	    .log = addr->log,
+	};
+	struct vhi_vring_places old;
+	bool placed;
+	int r = kernel_check_queue(k, q);
+
+	if (r < 0)
+		return r;
+	r = vhi_ring_check_places(&places, kernel_is_packed(k), &b->fault);
+	if (r >= 0)
+		r = check_ring_log(k, addr, k->vrings[q].num);
+	if (r < 0)
+		return about(k, q, r);
+	old = k->vrings[q].places;
+	placed = k->vrings[q].placed;
+	if (k->vrings[q].started &&
+	    (old.descriptors != places.descriptors ||
+	     old.available != places.available || old.used != places.used))
+		return busy(k, q, "the address");
+	k->vrings[q].places = places;
+	r = kernel_place(k, q);
+	k->vrings[q].placed = r >= 0 || placed;
+	if (r < 0)
+		k->vrings[q].places = old;
+	return r;
+}
+
+int kernel_set_vring_base(struct vh_backend *b, uint32_t q, uint32_t base)
+{
+	struct kernel *k = kernel_of(b);
+	int r = kernel_check_queue(k, q);
+
+	if (r < 0)
+		return r;
+	if (k->vrings[q].started)
+		return busy(k, q, "the base");
+	return about(k, q,
+		     vhi_ring_set_base(&k->node, q, kernel_is_packed(k), base));
+}
+
+int kernel_get_vring_base(struct vh_backend *b, uint32_t q, uint32_t *ret)
+{
+	struct kernel *k = kernel_of(b);
+	bool started;
+	int r = kernel_check_queue(k, q);
+
+	if (r < 0)
+		return r;
+	started = k->vrings[q].started;
+	k->vrings[q].started = false;
+	r = kernel_run(k, q);
+	if (r < 0) {
+		k->vrings[q].started = started;
+		return r;
+	}
+	return about(k, q,
+		     vhi_ring_get_base(&k->node, q, kernel_is_packed(k), ret));
+}
+
+/* A copy of fd for the ring, which the driver watches from now on. */
+static int take_kick(struct kernel *k, uint32_t q, int fd)
+{
+	int copy = vhi_fd_dup(fd);
+	int r;
+
+	if (copy < 0)
+		return vhi_fault(&k->backend.fault, VH_FAULT_SYSTEM, copy, NULL,
+				 "kick descriptor %d can't be duplicated", fd);
+	r = vhi_ring_set_fd(&k->node, VHI_SET_VRING_KICK, q, copy);
+	if (r < 0) {
+		vhi_fd_close(&copy);
+		return r;
+	}
+	vhi_fd_close(&k->vrings[q].kick);
+	k->vrings[q].kick = copy;
+	return 0;
+}
+
+int kernel_set_vring_kick(struct vh_backend *b, uint32_t q, int fd)
+{
+	struct kernel *k = kernel_of(b);
+	struct vhi_vring *vring;
+	int r = kernel_check_queue(k, q);
+
+	if (r < 0)
+		return r;
+	vring = &k->vrings[q];
+	if (fd < 0)
+		return about(k, q,
+			     vhi_fault(&b->fault, VH_FAULT_UNSUPPORTED,
+				       -EOPNOTSUPP, NULL,
+				       "no kick descriptor: the kernel doesn't "
+				       "poll rings"));
+	r = vhi_ring_check_ready(vring, &b->fault);
+	if (r >= 0)
+		r = take_kick(k, q, fd);
+	if (r < 0 || vring->started)
+		return about(k, q, r);
+	vring->started = true;
+	r = kernel_run(k, q);
+	if (r < 0)
+		vring->started = false;
+	return r;
+}
+
+int kernel_set_vring_call(struct vh_backend *b, uint32_t q, int fd)
+{
+	struct kernel *k = kernel_of(b);
+	int r = kernel_check_queue(k, q);
+
+	if (r >= 0)
+		r = vhi_ring_set_fd(&k->node, VHI_SET_VRING_CALL, q, fd);
+	if (r < 0)
+		return r;
+	/* What was used before is told by the new one. */
+	if (fd >= 0 && k->vrings[q].active)
+		vhi_eventfd_signal(fd);
+	return 0;
+}
+
+int kernel_set_vring_err(struct vh_backend *b, uint32_t q, int fd)
+{
+	struct kernel *k = kernel_of(b);
+	int r = kernel_check_queue(k, q);
+
+	if (r < 0)
+		return r;
+	return vhi_ring_set_fd(&k->node, VHI_SET_VRING_ERR, q, fd);
+}
+
+int kernel_set_vring_enable(struct vh_backend *b, uint32_t q, bool enable)
+{
+	struct kernel *k = kernel_of(b);
+	bool enabled;
+	int r = kernel_check_queue(k, q);
+
+	if (r < 0)
+		return r;
+	enabled = k->vrings[q].enabled;
+	k->vrings[q].enabled = enable;
+	r = kernel_run(k, q);
+	if (r < 0)
+		k->vrings[q].enabled = enabled;
+	return r;
+}

@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/* A back-end behind vhost-vdpa. */
+#ifndef VDPA_VDPA_H
+#define VDPA_VDPA_H
+
+#include <backend/backend.h>
+#include <ioctl/ram.h>
+#include <ioctl/vring.h>
+#include <libvhost/vdpa.h>
+
+#define VDPA_S_FEATURES_OK 0x08u
+#define VDPA_S_DRIVER_OK   0x04u
+#define VDPA_S_NEEDS_RESET 0x40u
+
+/* What is known of a queue beside its ring. */
+struct vdpa_queue {
+	int call;	/* a copy; -1: none */
+	void *doorbell; /* NULL: isn't mapped */
+};
+
+struct vdpa {
+	struct vh_backend backend;
+	struct vhi_node node;
+	struct vhi_ram ram;
+	struct vhi_ram_rules rules; /* first and last: the range of IOVAs */
+	uint32_t device_id;
+	uint32_t max_num;
+	uint32_t config_size;
+	bool knows_config_size;
+	uint32_t num_groups;
+	uint32_t num_spaces;
+	uint32_t num_queues;
+	struct vhi_vring *vrings;
+	struct vdpa_queue *queues;
+	uint64_t features; /* as the program negotiated */
+	uint8_t status;
+	bool chose_features; /* of the back-end: the program did */
+	bool suspended;
+	bool spaces_used; /* some group isn't in space 0 */
+	bool mapped;	  /* there may be entries in space 0 */
+	int config_event; /* ours */
+	int config_call;  /* the program's; -1: none */
+};
+
+static inline struct vdpa *vdpa_of(struct vh_backend *b)
+{
+	return (struct vdpa *)(void *)b;
+}
+
+/* The program has an IOMMU: IOVAs aren't guest addresses. */
+static inline bool vdpa_has_iommu(const struct vdpa *v)
+{
+	return v->features & VH_F_ACCESS_PLATFORM;
+}
+
+static inline bool vdpa_is_packed(const struct vdpa *v)
+{
+	return v->features & VH_F_RING_PACKED;
+}
+
+static inline bool vdpa_runs(const struct vdpa *v)
+{
+	return v->status & VDPA_S_DRIVER_OK && !v->suspended;
+}
+
+/* Clears the fault; -EOPNOTSUPP: a handle of another kind. */
+int vdpa_check(struct vh_backend *b);
+int vdpa_check_queue(struct vdpa *v, uint32_t queue);
+
+int vdpa_suspend(struct vdpa *v);
+int vdpa_resume(struct vdpa *v);
+int vdpa_send_config_call(struct vdpa *v);
+
+/* Forgets rings, as a reset has done in the device. */
+void vdpa_forget_vrings(struct vdpa *v);
+
+/* Takes everything out of address space 0, and puts guest memory in. */
+int vdpa_remap(struct vdpa *v);
+
+/* Members of the table of operations. */
+int vdpa_set_mem_table(struct vh_backend *b, const struct vh_region regions[],
+		       unsigned int count);
+int vdpa_add_region(struct vh_backend *b, const struct vh_region *region);
+int vdpa_remove_region(struct vh_backend *b, const struct vh_region *region);
+int vdpa_iotlb_update(struct vh_backend *b, const struct vh_iotlb_entry *entry);
+int vdpa_iotlb_invalidate(struct vh_backend *b, vh_gpa iova, uint64_t size);
+int vdpa_set_vring_num(struct vh_backend *b, uint32_t q, uint32_t num);
+int vdpa_set_vring_addr(struct vh_backend *b, uint32_t q,
+			const struct vh_vring_addr *addr);
+int vdpa_set_vring_base(struct vh_backend *b, uint32_t q, uint32_t base);
+int vdpa_get_vring_base(struct vh_backend *b, uint32_t q, uint32_t *ret);
+int vdpa_set_vring_kick(struct vh_backend *b, uint32_t q, int fd);
+int vdpa_set_vring_call(struct vh_backend *b, uint32_t q, int fd);
+int vdpa_set_vring_err(struct vh_backend *b, uint32_t q, int fd);
+int vdpa_set_vring_enable(struct vh_backend *b, uint32_t q, bool enable);
+int vdpa_get_config_size(struct vh_backend *b, uint32_t *ret);
+int vdpa_get_config(struct vh_backend *b, uint32_t offset, void *buffer,
+		    uint32_t size);
+int vdpa_set_config(struct vh_backend *b, uint32_t offset, const void *buffer,
+		    uint32_t size, uint32_t by);
+
+#endif

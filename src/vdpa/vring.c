@@ -1,0 +1,285 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/* Rings. */
+#include <base/check.h>
+#include <base/fault.h>
+#include <base/fd.h>
+#include <errno.h>
+#include <inttypes.h>
+
+#include "vdpa.h"
+
+int vdpa_check_queue(struct vdpa *v, uint32_t queue)
+{
+	if (queue < v->num_queues)
+		return 0;
+	return vhi_fault(&v->backend.fault, VH_FAULT_CALLER, -ERANGE, NULL,
+			 "queue %" PRIu32 ", there are %" PRIu32, queue,
+			 v->num_queues);
+}
+
+static int about(struct vdpa *v, uint32_t queue, int error)
+{
+	if (error < 0)
+		v->backend.fault.queue = queue;
+	return error < 0 ? error : 0;
+}
+
+/* The queue is there, and its ring doesn't run. */
+static int check_stopped(struct vdpa *v, uint32_t q, const char *what)
+{
+	int r = vdpa_check_queue(v, q);
+
+	if (r < 0 || !v->vrings[q].started)
+		return r;
+	return about(v, q,
+		     vhi_fault(&v->backend.fault, VH_FAULT_CALLER, -EBUSY, NULL,
+			       "%s of a ring that is started", what));
+}
+
+void vdpa_forget_vrings(struct vdpa *v)
+{
+	for (uint32_t i = 0; i < v->num_queues; i++) {
+		struct vhi_vring *vring = &v->vrings[i];
+
+		/* The kernel itself watches the kick descriptor. */
+		if (vring->kick >= 0 &&
+		    vhi_ring_set_fd(&v->node, VHI_SET_VRING_KICK, i, -1) < 0)
+			vhi_fault_clear(&v->backend.fault);
+		vhi_fd_close(&vring->kick);
+		*vring = (struct vhi_vring){.kick = -1};
+	}
+}
+
+int vdpa_set_vring_num(struct vh_backend *b, uint32_t q, uint32_t num)
+{
+	struct vdpa *v = vdpa_of(b);
+	int r = check_stopped(v, q, "the size");
+
+	if (r < 0)
+		return r;
+	/* The kernel wants a power of two of packed rings, too. */
+	r = vhi_ring_check_num(num, v->max_num, false, &b->fault);
+	if (r >= 0)
+		r = vhi_ring_set(&v->node, VHI_SET_VRING_NUM, q, num);
+	if (r >= 0)
+		v->vrings[q].num = num;
+	return about(v, q, r);
+}
+
+static int check_inside(struct vdpa *v, uint32_t num,
+			const struct vhi_vring_places *p)
+{
+	struct vhi_vring_sizes s;
+
+	if (vdpa_has_iommu(v) || v->spaces_used)
+		return 0;
+	s = vhi_vring_sizes(num ? num : 1, vdpa_is_packed(v));
+	if (vhi_ram_at(&v->ram, p->descriptors, s.descriptors) &&
+	    vhi_ram_at(&v->ram, p->available, s.available) &&
+	    vhi_ram_at(&v->ram, p->used, s.used))
+		return 0;
+	return vhi_fault(&v->backend.fault, VH_FAULT_RING_ADDR, -EFAULT, NULL,
+			 "a part of the ring (0x%" PRIx64 ", 0x%" PRIx64
+			 ", 0x%" PRIx64 ") isn't in guest memory",
+			 p->descriptors, p->available, p->used);
+}
+
+int vdpa_set_vring_addr(struct vh_backend *b, uint32_t q,
+			const struct vh_vring_addr *addr)
+{
+	struct vdpa *v = vdpa_of(b);
+	struct vhi_vring_places places = {
+	    .index = q,
+	    .descriptors = addr->descriptors,
+	    .available = addr->available,
+	    .used = addr->used,
+	};
+	struct vhi_vring_places arg;
+	int r = check_stopped(v, q, "the address");
+
+	if (r < 0)
+		return r;
+	if (addr->flags)
+		return about(v, q,
+			     vhi_fault(&b->fault, VH_FAULT_UNSUPPORTED,
+				       -EOPNOTSUPP, NULL,
+				       "ring flags 0x%" PRIx32 ": vDPA doesn't "
+				       "log",
+				       addr->flags));
+	r = vhi_ring_check_places(&places, vdpa_is_packed(v), &b->fault);
+	if (r >= 0)
+		r = check_inside(v, v->vrings[q].num, &places);
+	arg = places;
+	if (r >= 0)
+		r = vhi_node_call(&v->node, VHI_SET_VRING_ADDR, &arg);
+	if (r < 0)
+		return about(v, q, r);
+	v->vrings[q].places = places;
+	v->vrings[q].placed = true;
+	return 0;
+}
+
+int vdpa_set_vring_base(struct vh_backend *b, uint32_t q, uint32_t base)
+{
+	struct vdpa *v = vdpa_of(b);
+	int r = check_stopped(v, q, "the base");
+
+	if (r < 0)
+		return r;
+	return about(v, q,
+		     vhi_ring_set_base(&v->node, q, vdpa_is_packed(v), base));
+}
+
+int vdpa_suspend(struct vdpa *v)
+{
+	int r;
+
+	if (v->suspended)
+		return 0;
+	if (!(v->node.backend_features & VH_BACKEND_F_SUSPEND))
+		return vhi_fault(&v->backend.fault, VH_FAULT_UNSUPPORTED,
+				 -EOPNOTSUPP, NULL,
+				 "this device can't be suspended, only reset");
+	r = vhi_node_call(&v->node, VHI_VDPA_SUSPEND, NULL);
+	if (r < 0)
+		return r;
+	v->suspended = v->status & VDPA_S_DRIVER_OK;
+	return 0;
+}
+
+int vdpa_resume(struct vdpa *v)
+{
+	int r;
+
+	if (!(v->node.backend_features & VH_BACKEND_F_RESUME))
+		return vhi_fault(&v->backend.fault, VH_FAULT_UNSUPPORTED,
+				 -EOPNOTSUPP, NULL,
+				 "this device can't be resumed, only reset");
+	r = vhi_node_call(&v->node, VHI_VDPA_RESUME, NULL);
+	if (r < 0)
+		return r;
+	v->suspended = false;
+	return 0;
+}
+
+int vdpa_get_vring_base(struct vh_backend *b, uint32_t q, uint32_t *ret)
+{
+	struct vdpa *v = vdpa_of(b);
+	struct vhi_vring *vring;
+	uint32_t base;
+	int r = vdpa_check_queue(v, q);
+
+	if (r < 0)
+		return r;
+	vring = &v->vrings[q];
+	if (vring->started && vdpa_runs(v))
+		r = vdpa_suspend(v);
+	if (r >= 0)
+		r = vhi_ring_get_base(&v->node, q, vdpa_is_packed(v), &base);
+	/* So that it stays stopped when other rings go on. */
+	if (r >= 0 && vring->started && v->suspended && vring->enabled)
+		r = vhi_ring_set(&v->node, VHI_VDPA_SET_VRING_ENABLE, q, 0);
+	if (r < 0)
+		return about(v, q, r);
+	vring->started = false;
+	*ret = base;
+	return 0;
+}
+
+/* A ring that was stopped by suspending the device. */
+static int go_on(struct vdpa *v, uint32_t q)
+{
+	int r = 0;
+
+	if (v->vrings[q].enabled)
+		r = vhi_ring_set(&v->node, VHI_VDPA_SET_VRING_ENABLE, q, 1);
+	return r < 0 || !v->suspended ? r : vdpa_resume(v);
+}
+
+int vdpa_set_vring_kick(struct vh_backend *b, uint32_t q, int fd)
+{
+	struct vdpa *v = vdpa_of(b);
+	struct vhi_vring *vring;
+	int copy = -1;
+	int r = vdpa_check_queue(v, q);
+
+	if (r < 0)
+		return r;
+	vring = &v->vrings[q];
+	r = vhi_ring_check_ready(vring, &b->fault);
+	if (r >= 0)
+		r = check_inside(v, vring->num, &vring->places);
+	if (r < 0)
+		return about(v, q, r);
+	if (fd >= 0) {
+		copy = vhi_fd_dup(fd);
+		if (copy < 0)
+			return about(v, q,
+				     vhi_fault(&b->fault, VH_FAULT_SYSTEM, copy,
+					       NULL, "kick descriptor %d", fd));
+	}
+	r = vhi_ring_set_fd(&v->node, VHI_SET_VRING_KICK, q, copy);
+	if (r >= 0 && !vring->started && v->status & VDPA_S_DRIVER_OK)
+		r = go_on(v, q);
+	if (r < 0) {
+		vhi_fd_close(&copy);
+		return about(v, q, r);
+	}
+	vhi_fd_close(&vring->kick);
+	vring->kick = copy;
+	vring->started = true;
+	return 0;
+}
+
+int vdpa_set_vring_call(struct vh_backend *b, uint32_t q, int fd)
+{
+	struct vdpa *v = vdpa_of(b);
+	int copy = -1;
+	int r = vdpa_check_queue(v, q);
+
+	if (r < 0)
+		return r;
+	if (fd >= 0) {
+		copy = vhi_fd_dup(fd);
+		if (copy < 0)
+			return vhi_fault(&b->fault, VH_FAULT_SYSTEM, copy, NULL,
+					 "call descriptor %d", fd);
+	}
+	r = vhi_ring_set_fd(&v->node, VHI_SET_VRING_CALL, q, copy);
+	if (r < 0) {
+		vhi_fd_close(&copy);
+		return r;
+	}
+	vhi_fd_close(&v->queues[q].call);
+	v->queues[q].call = copy;
+	if (copy >= 0 && v->vrings[q].started && vdpa_runs(v))
+		vhi_eventfd_signal(copy);
+	return 0;
+}
+
+int vdpa_set_vring_err(struct vh_backend *b, uint32_t q, int fd)
+{
+	struct vdpa *v = vdpa_of(b);
+	int r = vdpa_check_queue(v, q);
+
+	return r < 0 ? r : vhi_ring_set_fd(&v->node, VHI_SET_VRING_ERR, q, fd);
+}
+
+int vdpa_set_vring_enable(struct vh_backend *b, uint32_t q, bool enable)
+{
+	struct vdpa *v = vdpa_of(b);
+	int r = vdpa_check_queue(v, q);
+
+	if (r < 0)
+		return r;
+	if (enable && !v->vrings[q].enabled && vdpa_runs(v) &&
+	    !(v->node.backend_features & VH_BACKEND_F_ENABLE_AFTER_DRIVER_OK))
+		return about(v, q,
+			     vhi_fault(&b->fault, VH_FAULT_CALLER, -EBUSY, NULL,
+				       "this device's rings are enabled before "
+				       "DRIVER_OK"));
+	r = vhi_ring_set(&v->node, VHI_VDPA_SET_VRING_ENABLE, q, enable);
+	if (r >= 0)
+		v->vrings[q].enabled = enable;
+	return r;
+}

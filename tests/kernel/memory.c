@@ -1,0 +1,423 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/* Guest memory, the dirty log and the IOTLB of a driver of the kernel. */
+#include "box.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+
+static const struct vh_vring_addr good = {
+    .descriptors = DESCRIPTORS,
+    .available = AVAILABLE,
+    .used = USED,
+};
+
+static int memfd(size_t size)
+{
+	int fd = memfd_create("guest", MFD_CLOEXEC);
+
+	assert_true(fd >= 0);
+	assert_int_equal(ftruncate(fd, (off_t)size), 0);
+	return fd;
+}
+
+static void test_kernel_memory_add_remove(void **state)
+{
+	struct box *box = *state;
+	struct vh_region low = box_region(box, false);
+	struct vh_region high = box_region(box, true);
+	uint64_t host = (uintptr_t)box->ram;
+	const uint64_t both[9] = {2,	LOW,	  RAM_SIZE,	   host, 0,
+				  HIGH, RAM_SIZE, host + RAM_SIZE, 0};
+	const uint64_t one[5] = {1, HIGH, RAM_SIZE, host + RAM_SIZE, 0};
+	const uint64_t none = 0;
+
+	OK(vh_backend_set_owner(box->backend));
+	OK(vh_backend_set_mem_table(box->backend, &low, 1));
+	shim_forget();
+	OK(vh_backend_add_region(box->backend, &high));
+	shim_expect(N_SET_MEM_TABLE, both, sizeof(both));
+	box_fails(box, vh_backend_add_region(box->backend, &high), -EEXIST);
+	OK(vh_backend_remove_region(box->backend, &low));
+	shim_expect(N_SET_MEM_TABLE, one, sizeof(one));
+	box_fails(box, vh_backend_remove_region(box->backend, &low), -ENOENT);
+	OK(vh_backend_set_mem_table(box->backend, NULL, 0));
+	shim_expect(N_SET_MEM_TABLE, &none, 8);
+	shim_expect_nothing();
+}
+
+/* The kernel refuses a table: the old one counts. */
+static void test_kernel_memory_refused(void **state)
+{
+	struct box *box = *state;
+	struct vh_region low = box_region(box, false);
+	struct vh_region high = box_region(box, true);
+
+	box_prepare(box, 0, 0);
+	shim_fail(N_SET_MEM_TABLE, EFAULT);
+	box_fails(box, vh_backend_remove_region(box->backend, &low), -EFAULT);
+	box_fails(box, vh_backend_set_mem_table(box->backend, &high, 1),
+		  -EFAULT);
+	shim_fail(N_SET_MEM_TABLE, 0);
+	OK(vh_backend_set_vring_addr(box->backend, 0, &good));
+	OK(vh_backend_remove_region(box->backend, &low));
+}
+
+static void test_kernel_memory_file(void **state)
+{
+	struct box *box = *state;
+	int fd = memfd(2 * RAM_SIZE);
+	struct vh_region region = {
+	    .guest = LOW,
+	    .size = RAM_SIZE,
+	    /* Somebody else's address: it isn't used. */
+	    .user.raw = 0x7000,
+	    .fd_offset = RAM_SIZE,
+	    .fd = fd,
+	};
+	uint64_t table[5];
+	char *host;
+
+	region.user.raw = 0x70000;
+	OK(vh_backend_set_owner(box->backend));
+	shim_forget();
+	assert_int_equal(pwrite(fd, "guest", 5, (off_t)RAM_SIZE + 0x100), 5);
+	OK(vh_backend_add_region(box->backend, &region));
+	memcpy(table, shim_expect_any(N_SET_MEM_TABLE), sizeof(table));
+	assert_int_equal(table[1], LOW);
+	assert_int_equal(table[2], RAM_SIZE);
+	assert_int_not_equal(table[3], 0x70000);
+	host = (char *)(uintptr_t)table[3];
+	assert_memory_equal(host + 0x100, "guest", 5);
+	/* It ends behind its file. */
+	region.guest = HIGH;
+	region.user.raw = 0x170000;
+	region.fd_offset = RAM_SIZE + 0x1000;
+	box_fails(box, vh_backend_add_region(box->backend, &region), -ERANGE);
+	close(fd);
+}
+
+static void test_kernel_memory_rules(void **state)
+{
+	struct box *box = *state;
+	struct vh_region bad[9];
+	struct vh_region low = box_region(box, false);
+
+	OK(vh_backend_set_owner(box->backend));
+	for (size_t i = 0; i < 9; i++)
+		bad[i] = box_region(box, true);
+	bad[0].guest += 0x800;
+	bad[1].size -= 0x10;
+	bad[2].user.raw += 1;
+	bad[3].size = 0;
+	bad[4].guest = UINT64_MAX - 0xfff;
+	bad[4].size = 0x2000;
+	bad[5].user.raw = UINT64_MAX - 0xfff;
+	bad[6].user.raw = 0;
+	bad[7].fd = 100000;
+	bad[7].fd_offset = 0x10;
+	bad[8].size = UINT64_MAX - 0xfff;
+	shim_forget();
+	for (size_t i = 0; i < 9; i++)
+		box_fails(box, vh_backend_add_region(box->backend, &bad[i]),
+			  -EINVAL);
+	bad[0] = low;
+	bad[0].guest = 0xf000;
+	bad[1] = low;
+	box_fails(box, vh_backend_set_mem_table(box->backend, bad, 2), -EEXIST);
+	shim_expect_nothing();
+	OK(vh_backend_add_region(box->backend, &low));
+}
+
+static void test_kernel_memory_slots(void **state)
+{
+	struct box *box = *state;
+	struct vh_region *regions;
+	uint32_t slots;
+
+	OK(vh_backend_set_owner(box->backend));
+	OK(vh_backend_get_max_mem_slots(box->backend, &slots));
+	regions = calloc(slots + 1, sizeof(*regions));
+	for (uint32_t i = 0; i <= slots; i++)
+		regions[i] = (struct vh_region){
+		    .guest = i * UINT64_C(0x2000),
+		    .size = 0x1000,
+		    .user.raw = 0x10000000 + i * UINT64_C(0x1000),
+		    .fd = -1,
+		};
+	box_fails(box,
+		  vh_backend_set_mem_table(box->backend, regions, slots + 1),
+		  -ENOSPC);
+	OK(vh_backend_set_mem_table(box->backend, regions, slots));
+	box_fails(box, vh_backend_add_region(box->backend, &regions[slots]),
+		  -ENOSPC);
+	free(regions);
+}
+
+struct faults {
+	int count;
+	struct vh_fault last;
+};
+
+static void vring_fault(void *user, const struct vh_fault *fault)
+{
+	struct faults *faults = user;
+
+	faults->count++;
+	faults->last = *fault;
+}
+
+/* The memory under a running ring goes: it stops, and its owner hears of it. */
+static void test_kernel_memory_under_a_ring(void **state)
+{
+	struct box *box = *state;
+	struct vh_region low = box_region(box, false);
+	struct faults faults = {0};
+	VH_OPTS(vh_backend_events, events);
+
+	events.vring_fault = vring_fault;
+	OK(vh_backend_set_events(box->backend, &events, &faults));
+	box_start(box, 0, 1);
+	OK(vh_backend_remove_region(box->backend, &low));
+	shim_expect_any(N_SET_MEM_TABLE);
+	shim_expect_2(N_NET_SET_BACKEND, 0, UINT32_MAX);
+	shim_expect_nothing();
+	assert_int_equal(faults.count, 1);
+	assert_int_equal(faults.last.code, VH_FAULT_RING_ADDR);
+	assert_int_equal(faults.last.queue, 0);
+	assert_int_equal(vh_backend_fault(box->backend)->code, VH_FAULT_NONE);
+}
+
+/* It moves to another address of this process: the ring goes along. */
+static void test_kernel_memory_moves(void **state)
+{
+	struct box *box = *state;
+	struct vh_region low = box_region(box, false);
+	uint64_t host = (uintptr_t)box->ram + RAM_SIZE;
+	const uint64_t places[5] = {0, host + DESCRIPTORS, host + USED,
+				    host + AVAILABLE, 0};
+
+	box_start(box, 0, 1);
+	low.user.raw = host;
+	OK(vh_backend_set_mem_table(box->backend, &low, 1));
+	shim_expect_any(N_SET_MEM_TABLE);
+	shim_expect(N_SET_VRING_ADDR, places, sizeof(places));
+	shim_expect_nothing();
+}
+
+static void test_kernel_memory_log(void **state)
+{
+	struct box *box = *state;
+	struct vh_log_area area = {.size = 2, .offset = 5};
+	struct vh_region high = box_region(box, true);
+	struct vh_vring_addr addr = good;
+	int fd = memfd(4096);
+	uint64_t at;
+
+	box_prepare(box, 0, 0);
+	box_fails(box, vh_backend_set_features(box->backend, VH_F_LOG_ALL),
+		  -EINVAL);
+	addr.flags = VH_VRING_F_LOG;
+	box_fails(box, vh_backend_set_vring_addr(box->backend, 0, &addr),
+		  -EFAULT);
+	shim_forget();
+	/* 16 pages of memory are two bytes. One is too little. */
+	area.size = 1;
+	box_fails(box, vh_backend_set_log_base(box->backend, &area, fd),
+		  -EINVAL);
+	shim_expect_nothing();
+	area.size = 2;
+	OK(vh_backend_set_log_base(box->backend, &area, fd));
+	memcpy(&at, shim_expect_any(N_SET_LOG_BASE), sizeof(at));
+	*(char *)(uintptr_t)at = 'x';
+	assert_int_equal(pread(fd, &area, 1, 5), 1);
+	assert_int_equal(*(char *)&area, 'x');
+	OK(vh_backend_set_features(box->backend, VH_F_LOG_ALL));
+	shim_forget();
+	/* No room for the marks of more memory, or of a ring behind it. */
+	box_fails(box, vh_backend_add_region(box->backend, &high), -EINVAL);
+	addr.log = 0x10000;
+	box_fails(box, vh_backend_set_vring_addr(box->backend, 0, &addr),
+		  -EFAULT);
+	shim_expect_nothing();
+	addr.log = USED;
+	OK(vh_backend_set_vring_addr(box->backend, 0, &addr));
+	memcpy(&at, (const char *)shim_expect_any(N_SET_VRING_ADDR) + 32, 8);
+	assert_int_equal(at, USED);
+	box_fails(box, vh_backend_set_log_base(box->backend, &area, -1),
+		  -EBUSY);
+	OK(vh_backend_set_features(box->backend, 0));
+	shim_forget();
+	OK(vh_backend_set_log_base(box->backend, &area, -1));
+	shim_expect_u64(N_SET_LOG_BASE, 0);
+	OK(vh_backend_set_log_fd(box->backend, box->kick[0]));
+	shim_expect_u32(N_SET_LOG_FD, (uint32_t)box->kick[0]);
+	OK(vh_backend_set_log_fd(box->backend, -1));
+	shim_expect_u32(N_SET_LOG_FD, UINT32_MAX);
+	shim_expect_nothing();
+	close(fd);
+}
+
+/* With an IOMMU rings are IOVAs, and are handed on as they are. */
+static void test_kernel_iotlb_ring(void **state)
+{
+	struct box *box = *state;
+	struct vh_vring_addr addr = {
+	    .descriptors = UINT64_C(0xfff00000),
+	    .available = UINT64_C(0xfff10000),
+	    .used = UINT64_C(0xfff20000),
+	};
+	const uint64_t places[5] = {0, UINT64_C(0xfff00000),
+				    UINT64_C(0xfff20000), UINT64_C(0xfff10000),
+				    0};
+
+	box_prepare(box, 0, 0);
+	OK(vh_backend_set_features(box->backend, VH_F_ACCESS_PLATFORM));
+	/* What was a guest address is none any more. */
+	box_fails(box, vh_backend_set_vring_kick(box->backend, 0, box->kick[0]),
+		  -EINVAL);
+	shim_forget();
+	OK(vh_backend_set_vring_addr(box->backend, 0, &addr));
+	shim_expect(N_SET_VRING_ADDR, places, sizeof(places));
+	shim_expect_nothing();
+}
+
+static void test_kernel_iotlb_update(void **state)
+{
+	struct box *box = *state;
+	uint64_t host = (uintptr_t)box->ram;
+	struct vh_region next = box_region(box, true);
+	struct vh_iotlb_entry entry = {
+	    .iova = UINT64_C(0x400000),
+	    .size = 0x2000,
+	    .guest = LOW + RAM_SIZE - 0x1000,
+	    .access = VH_ACCESS_WRITE,
+	};
+
+	box_prepare(box, 0, 0);
+	box_fails(box, vh_backend_iotlb_update(box->backend, &entry), -EINVAL);
+	OK(vh_backend_set_features(box->backend, VH_F_ACCESS_PLATFORM));
+	shim_forget();
+	/* It leads beyond memory ... */
+	box_fails(box, vh_backend_iotlb_update(box->backend, &entry), -EFAULT);
+	shim_expect_nothing();
+	/* ... until there is more of it, at another place. */
+	next.guest = LOW + RAM_SIZE;
+	next.user.raw = host + RAM_SIZE;
+	OK(vh_backend_add_region(box->backend, &next));
+	shim_forget();
+	OK(vh_backend_iotlb_update(box->backend, &entry));
+	shim_expect_iotlb(1, 0, 3, 0x400000, 0x2000, 0, 0);
+	shim_expect_iotlb(1, 0, 2, 0x400000, 0x1000, host + RAM_SIZE - 0x1000,
+			  2);
+	shim_expect_iotlb(1, 0, 2, 0x401000, 0x1000, host + RAM_SIZE, 2);
+	shim_expect_nothing();
+	shim_answer_u64(N_GET_BACKEND_FEATURES, 2);
+	OK(vh_backend_set_backend_features(box->backend,
+					   VH_BACKEND_F_IOTLB_MSG_V2));
+	shim_forget();
+	OK(vh_backend_iotlb_invalidate(box->backend, 0x400000, 0x1000));
+	shim_expect_iotlb(2, 0, 3, 0x400000, 0x1000, 0, 0);
+	box_fails(box, vh_backend_iotlb_invalidate(box->backend, 0, 0),
+		  -EINVAL);
+	entry.access = 0;
+	box_fails(box, vh_backend_iotlb_update(box->backend, &entry), -EINVAL);
+	entry.access = 4;
+	box_fails(box, vh_backend_iotlb_update(box->backend, &entry), -EINVAL);
+	entry.access = 3;
+	entry.size = 0;
+	box_fails(box, vh_backend_iotlb_update(box->backend, &entry), -EINVAL);
+	shim_expect_nothing();
+	entry.size = 0x1000;
+	shim_fail(SHIM_WRITE, EFAULT);
+	box_fails(box, vh_backend_iotlb_update(box->backend, &entry), -EFAULT);
+}
+
+struct misses {
+	int count;
+	vh_gpa iova;
+	uint32_t access;
+};
+
+static void iotlb_miss(void *user, vh_gpa iova, uint32_t access)
+{
+	struct misses *misses = user;
+
+	misses->count++;
+	misses->iova = iova;
+	misses->access = access;
+}
+
+struct message {
+	uint32_t form, asid;
+	uint64_t iova, size, host;
+	uint8_t access, type, padding[38];
+};
+
+static void test_kernel_iotlb_miss(void **state)
+{
+	struct box *box = *state;
+	struct misses misses = {0};
+	struct message message = {.form = 1,
+				  .iova = 0x123456000,
+				  .access = VH_ACCESS_READ,
+				  .type = 1};
+	struct message bad;
+	VH_OPTS(vh_backend_events, events);
+
+	events.iotlb_miss = iotlb_miss;
+	OK(vh_backend_set_events(box->backend, &events, &misses));
+	OK(vh_backend_dispatch(box->backend));
+	assert_int_equal(misses.count, 0);
+	shim_miss(&message, sizeof(message));
+	message.form = 2;
+	message.access = VH_ACCESS_WRITE;
+	shim_miss(&message, sizeof(message));
+	OK(vh_backend_dispatch(box->backend));
+	assert_int_equal(misses.count, 2);
+	assert_int_equal(misses.iova, 0x123456000);
+	assert_int_equal(misses.access, VH_ACCESS_WRITE);
+	bad = message;
+	bad.type = 9;
+	shim_miss(&bad, sizeof(bad));
+	box_fails(box, vh_backend_dispatch(box->backend), -EPROTO);
+	bad = message;
+	bad.access = 0;
+	shim_miss(&bad, sizeof(bad));
+	box_fails(box, vh_backend_dispatch(box->backend), -EPROTO);
+	bad = message;
+	bad.access = 0xff;
+	shim_miss(&bad, sizeof(bad));
+	box_fails(box, vh_backend_dispatch(box->backend), -EPROTO);
+	bad = message;
+	bad.form = 3;
+	shim_miss(&bad, sizeof(bad));
+	box_fails(box, vh_backend_dispatch(box->backend), -EPROTO);
+	shim_miss(&message, 71);
+	box_fails(box, vh_backend_dispatch(box->backend), -EPROTO);
+	/* A refusal that was logged asks for nothing. */
+	message.type = 4;
+	shim_miss(&message, sizeof(message));
+	OK(vh_backend_dispatch(box->backend));
+	assert_int_equal(misses.count, 2);
+}
+
+#define CASE(name) cmocka_unit_test_setup_teardown(name, box_net, box_free)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    CASE(test_kernel_memory_add_remove),
+	    CASE(test_kernel_memory_refused),
+	    CASE(test_kernel_memory_file),
+	    CASE(test_kernel_memory_rules),
+	    CASE(test_kernel_memory_slots),
+	    CASE(test_kernel_memory_under_a_ring),
+	    CASE(test_kernel_memory_moves),
+	    CASE(test_kernel_memory_log),
+	    CASE(test_kernel_iotlb_ring),
+	    CASE(test_kernel_iotlb_update),
+	    CASE(test_kernel_iotlb_miss),
+	};
+
+	return cmocka_run_group_tests_name("kernel-memory", tests, NULL, NULL);
+}

@@ -1,0 +1,301 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/* Memory of a vDPA device: regions as they come and go, and entries. */
+#include "box.h"
+
+static void batch(uint32_t asid, uint8_t type)
+{
+	shim_expect_iotlb(2, asid, type, 0, 0, 0, 0);
+}
+
+static void clear(uint32_t form)
+{
+	shim_expect_iotlb(form, 0, INVALIDATE, 0, UINT64_C(1) << 63, 0, 0);
+	shim_expect_iotlb(form, 0, INVALIDATE, UINT64_C(1) << 63,
+			  UINT64_C(1) << 63, 0, 0);
+}
+
+static void test_vdpa_memory_regions(void **state)
+{
+	struct box *box = *state;
+	struct vh_backend *b = box->backend;
+	struct vh_region low = box_region(box, 0, 0);
+	struct vh_region high = box_region(box, 1, 0x100000);
+	struct vh_region both[2] = {low, high};
+	uint64_t host;
+
+	OK(vh_backend_set_owner(b));
+	shim_forget();
+	assert_int_equal(pwrite(box->memfd, "high", 4, RAM_SIZE), 4);
+	OK(vh_backend_add_region(b, &low));
+	batch(0, BEGIN);
+	(void)box_expect_update(box, 2, 0, 0, RAM_SIZE);
+	batch(0, END);
+	OK(vh_backend_add_region(b, &high));
+	batch(0, BEGIN);
+	host = box_expect_update(box, 2, 0, 0x100000, RAM_SIZE);
+	/* It is a mapping of that file, not the caller's address. */
+	assert_memory_equal((char *)(uintptr_t)host, "high", 4);
+	batch(0, END);
+	OK(vh_backend_remove_region(b, &low));
+	batch(0, BEGIN);
+	shim_expect_iotlb(2, 0, INVALIDATE, 0, RAM_SIZE, 0, 0);
+	batch(0, END);
+	box_fails(box, vh_backend_remove_region(b, &low), -ENOENT);
+	shim_expect_nothing();
+	OK(vh_backend_set_mem_table(b, both, 2));
+	batch(0, BEGIN);
+	clear(2);
+	(void)box_expect_update(box, 2, 0, 0, RAM_SIZE);
+	(void)box_expect_update(box, 2, 0, 0x100000, RAM_SIZE);
+	batch(0, END);
+	OK(vh_backend_set_mem_table(b, NULL, 0));
+	batch(0, BEGIN);
+	clear(2);
+	batch(0, END);
+	shim_expect_nothing();
+}
+
+/* A device without batches and without the second form of messages. */
+static void test_vdpa_memory_plain(void **state)
+{
+	struct box *box = *state;
+	struct vh_region low = box_region(box, 0, 0);
+
+	OK(vh_backend_set_owner(box->backend));
+	shim_forget();
+	OK(vh_backend_add_region(box->backend, &low));
+	(void)box_expect_update(box, 1, 0, 0, RAM_SIZE);
+	OK(vh_backend_remove_region(box->backend, &low));
+	shim_expect_iotlb(1, 0, INVALIDATE, 0, RAM_SIZE, 0, 0);
+	shim_expect_nothing();
+	box_fails(box, vh_vdpa_iotlb_batch(box->backend, 0, true), -EOPNOTSUPP);
+}
+
+static void test_vdpa_memory_rules(void **state)
+{
+	struct box *box = *state;
+	struct vh_backend *b = box->backend;
+	struct vh_region region = box_region(box, 0, 0);
+	struct vh_region bad[7];
+
+	box_fails(box, vh_backend_add_region(b, &region), -EPERM);
+	OK(vh_backend_set_owner(b));
+	shim_forget();
+	for (int i = 0; i < 7; i++)
+		bad[i] = region;
+	bad[0].fd = -1; /* private memory: the kernel would say yes */
+	bad[1].guest = 0x10;
+	bad[2].size = 0x800;
+	bad[3].fd_offset = 0x10;
+	bad[4].guest = LAST - 0xfff;
+	bad[5].guest = LAST + 1;
+	bad[6].size = 0;
+	for (int i = 0; i < 7; i++)
+		box_fails(box, vh_backend_add_region(b, &bad[i]), -EINVAL);
+	bad[0] = region;
+	bad[0].size = 4 * RAM_SIZE;
+	box_fails(box, vh_backend_add_region(b, &bad[0]), -ERANGE);
+	OK(vh_backend_add_region(b, &region));
+	box_fails(box, vh_backend_add_region(b, &region), -EEXIST);
+}
+
+/* The kernel can't map one region: all is as before. */
+static void test_vdpa_memory_refused(void **state)
+{
+	struct box *box = *state;
+	struct vh_backend *b = box->backend;
+	struct vh_region low = box_region(box, 0, 0);
+	struct vh_region both[2] = {box_region(box, 0, 0x200000),
+				    box_region(box, 1, 0x100000)};
+
+	OK(vh_backend_set_owner(b));
+	OK(vh_backend_add_region(b, &low));
+	shim_forget();
+	/* BEGIN, two INVALIDATEs and the first UPDATE work. */
+	shim_fail_after(SHIM_WRITE, EFAULT, 4);
+	box_fails(box, vh_backend_set_mem_table(b, both, 2), -EFAULT);
+	shim_fail(SHIM_WRITE, 0);
+	shim_forget();
+	box_fails(box, vh_backend_remove_region(b, &both[0]), -ENOENT);
+	OK(vh_backend_remove_region(b, &low));
+	shim_fail_after(SHIM_WRITE, ENOMEM, 1);
+	box_fails(box, vh_backend_add_region(b, &low), -ENOMEM);
+	shim_fail(SHIM_WRITE, 0);
+	OK(vh_backend_add_region(b, &low));
+}
+
+/* With an IOMMU of its own a program says what is where. */
+static void test_vdpa_memory_iommu(void **state)
+{
+	struct box *box = *state;
+	struct vh_backend *b = box->backend;
+	struct vh_region low = box_region(box, 0, 0);
+	struct vh_region high = box_region(box, 1, RAM_SIZE);
+	struct vh_iotlb_entry entry = {
+	    .iova = 0x400000,
+	    .size = 0x2000,
+	    .guest = RAM_SIZE - 0x1000,
+	    .access = VH_ACCESS_READ | VH_ACCESS_WRITE,
+	};
+	uint64_t a, c;
+
+	OK(vh_backend_set_owner(b));
+	OK(vh_backend_add_region(b, &low));
+	box_fails(box, vh_backend_iotlb_update(b, &entry), -EINVAL);
+	shim_forget();
+	OK(vh_backend_set_features(b, VERSION_1 | VH_F_ACCESS_PLATFORM));
+	shim_expect_any(N_GET_FEATURES);
+	shim_expect_u64(N_SET_FEATURES, UINT64_C(0x300000000));
+	batch(0, BEGIN);
+	clear(2);
+	batch(0, END);
+	OK(vh_backend_add_region(b, &high));
+	shim_expect_nothing();
+	OK(vh_backend_iotlb_update(b, &entry));
+	a = box_expect_update(box, 2, 0, 0x400000, 0x1000);
+	c = box_expect_update(box, 2, 0, 0x401000, 0x1000);
+	assert_int_not_equal(a + 0x1000, c);
+	OK(vh_backend_iotlb_invalidate(b, 0x400000, 0x2000));
+	shim_expect_iotlb(2, 0, INVALIDATE, 0x400000, 0x2000, 0, 0);
+	shim_expect_nothing();
+	/* Without one again. */
+	OK(vh_backend_set_features(b, VERSION_1));
+	shim_expect_any(N_GET_FEATURES);
+	shim_expect_any(N_SET_FEATURES);
+	batch(0, BEGIN);
+	clear(2);
+	(void)box_expect_update(box, 2, 0, 0, RAM_SIZE);
+	(void)box_expect_update(box, 2, 0, RAM_SIZE, RAM_SIZE);
+	batch(0, END);
+	shim_expect_nothing();
+}
+
+static void test_vdpa_memory_spaces(void **state)
+{
+	struct box *box = *state;
+	struct vh_backend *b = box->backend;
+	struct vh_region low = box_region(box, 0, 0);
+	struct vh_iotlb_entry entry = {
+	    .iova = 0x400000,
+	    .size = 0x1000,
+	    .guest = 0x1000,
+	    .access = VH_ACCESS_READ | VH_ACCESS_WRITE,
+	};
+
+	OK(vh_backend_set_owner(b));
+	OK(vh_backend_add_region(b, &low));
+	shim_forget();
+	OK(vh_vdpa_iotlb_batch(b, 1, true));
+	batch(1, BEGIN);
+	OK(vh_vdpa_iotlb_update(b, 1, &entry));
+	(void)box_expect_update(box, 2, 1, 0x400000, 0x1000);
+	OK(vh_vdpa_iotlb_batch(b, 1, false));
+	batch(1, END);
+	OK(vh_vdpa_iotlb_invalidate(b, 1, 0x400000, 0x1000));
+	shim_expect_iotlb(2, 1, INVALIDATE, 0x400000, 0x1000, 0, 0);
+	box_fails(box, vh_vdpa_iotlb_update(b, 2, &entry), -EINVAL);
+	box_fails(box, vh_vdpa_iotlb_invalidate(b, 2, 0, 1), -EINVAL);
+	box_fails(box, vh_vdpa_iotlb_invalidate(b, 1, 0, 0), -EINVAL);
+	box_fails(box, vh_vdpa_iotlb_batch(b, 2, true), -EINVAL);
+	entry.iova = LAST + 1;
+	box_fails(box, vh_vdpa_iotlb_update(b, 1, &entry), -ERANGE);
+	entry.iova = 0x10;
+	box_fails(box, vh_vdpa_iotlb_update(b, 1, &entry), -EINVAL);
+	entry.iova = 0;
+	entry.guest = RAM_SIZE;
+	box_fails(box, vh_vdpa_iotlb_update(b, 1, &entry), -EFAULT);
+	entry.guest = 0;
+	entry.access = 8;
+	box_fails(box, vh_vdpa_iotlb_update(b, 1, &entry), -EINVAL);
+	shim_expect_nothing();
+}
+
+/* The kernel doesn't add to what is there: that goes first. */
+static void test_vdpa_memory_update_replaces(void **state)
+{
+	struct box *box = *state;
+	struct vh_backend *b = box->backend;
+	struct vh_region low = box_region(box, 0, 0);
+	struct vh_iotlb_entry entry = {
+	    .iova = 0,
+	    .size = 0x1000,
+	    .guest = 0x1000,
+	    .access = VH_ACCESS_READ | VH_ACCESS_WRITE,
+	};
+
+	OK(vh_backend_set_owner(b));
+	OK(vh_backend_add_region(b, &low));
+	shim_forget();
+	shim_fail(SHIM_WRITE, EFAULT);
+	box_fails(box, vh_vdpa_iotlb_update(b, 0, &entry), -EFAULT);
+	(void)box_expect_update(box, 2, 0, 0, 0x1000);
+	shim_expect_iotlb(2, 0, INVALIDATE, 0, 0x1000, 0, 0);
+	shim_expect_nothing();
+}
+
+/* Address spaces beside the first need ASID to be agreed on. */
+static void test_vdpa_memory_no_asid(void **state)
+{
+	struct box *box = *state;
+	struct vh_backend *b = box->backend;
+	struct vh_region low = box_region(box, 0, 0);
+	struct vh_iotlb_entry entry = {
+	    .size = 0x1000,
+	    .access = VH_ACCESS_READ,
+	};
+
+	OK(vh_backend_set_owner(b));
+	OK(vh_backend_add_region(b, &low));
+	shim_forget();
+	box_fails(box, vh_vdpa_iotlb_update(b, 1, &entry), -EOPNOTSUPP);
+	shim_expect_nothing();
+}
+
+struct faults {
+	int count;
+	struct vh_fault last;
+};
+
+static void vring_fault(void *user, const struct vh_fault *fault)
+{
+	struct faults *faults = user;
+
+	faults->count++;
+	faults->last = *fault;
+}
+
+static void test_vdpa_memory_under_a_ring(void **state)
+{
+	struct box *box = *state;
+	struct vh_region low = box_region(box, 0, 0);
+	struct faults faults = {0};
+	VH_OPTS(vh_backend_events, events);
+
+	events.vring_fault = vring_fault;
+	OK(vh_backend_set_events(box->backend, &events, &faults));
+	box_start(box);
+	OK(vh_backend_remove_region(box->backend, &low));
+	assert_int_equal(faults.count, 1);
+	assert_int_equal(faults.last.queue, 0);
+	assert_int_equal(faults.last.code, VH_FAULT_RING_ADDR);
+}
+
+#define FULL(name)  cmocka_unit_test_setup_teardown(name, box_full, box_free)
+#define PLAIN(name) cmocka_unit_test_setup_teardown(name, box_plain, box_free)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    FULL(test_vdpa_memory_regions),
+	    PLAIN(test_vdpa_memory_plain),
+	    FULL(test_vdpa_memory_rules),
+	    FULL(test_vdpa_memory_refused),
+	    FULL(test_vdpa_memory_iommu),
+	    FULL(test_vdpa_memory_spaces),
+	    FULL(test_vdpa_memory_update_replaces),
+	    PLAIN(test_vdpa_memory_no_asid),
+	    FULL(test_vdpa_memory_under_a_ring),
+	};
+
+	return cmocka_run_group_tests_name("vdpa-memory", tests, NULL, NULL);
+}
