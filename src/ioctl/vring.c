@@ -106,7 +106,7 @@ int vhi_ring_set_base(struct vhi_node *node, uint32_t queue, bool packed,
 int vhi_ring_get_base(struct vhi_node *node, uint32_t queue, bool packed,
 		      uint32_t *ret)
 {
-	uint32_t base;
+	uint32_t base = 0;
 	int r = vhi_ring_get(node, VHI_GET_VRING_BASE, queue, &base);
 
 	if (r < 0)
