@@ -211,7 +211,9 @@ VH_API void vh_virtqueue_push_many(struct vh_virtqueue *queue,
  * of them before the next call with this queue. Returns their number; it is
  * less, or 0, if the next chain isn't like that, if completions have to wait
  * for others (IN_ORDER), and always with a log, an IOTLB or requests that are
- * tracked in shared memory: pop then. -EPROTO if the queue is broken.
+ * tracked in shared memory: pop then. Nothing notes which heads are out, so a
+ * driver that offers one twice gets it back twice. -EPROTO if the queue is
+ * broken.
  */
 VH_API VH_MUST_CHECK int vh_virtqueue_pop_buffers(struct vh_virtqueue *queue,
 						  struct vh_buffer buffers[],
