@@ -5,10 +5,8 @@
  *
  *	device_vs_model [steps [seed]]
  */
-#include "dirty.h"
-#include "hand.h"
+#include "device_vs_model.h"
 #include <endian.h>
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,6 +21,7 @@ enum deed {
 	SCRIBBLE,
 	COLLECT,
 	POP,
+	POP_BUFFERS,
 	PUSH,
 	TAKE_REMOTE,
 	PUBLISH,
@@ -31,84 +30,14 @@ enum deed {
 };
 
 static const unsigned int weights[][DEEDS] = {
-    {24, 16, 1, 8, 16, 20, 4, 8, 8},  /* all in turn */
-    {60, 20, 1, 2, 20, 4, 1, 2, 2},   /* the driver is quicker */
-    {10, 10, 1, 10, 20, 40, 8, 4, 4}, /* the device is quicker */
-    {20, 20, 1, 20, 20, 20, 0, 20, 0} /* whoever can go on does */
+    {24, 16, 1, 8, 16, 16, 20, 4, 8, 8},   /* all in turn */
+    {60, 20, 1, 2, 20, 20, 4, 1, 2, 2},	   /* the driver is quicker */
+    {10, 10, 1, 10, 20, 20, 40, 8, 4, 4},  /* the device is quicker */
+    {20, 20, 1, 20, 20, 20, 20, 0, 20, 0}, /* whoever can go on does */
+    {40, 20, 1, 20, 2, 40, 40, 4, 20, 4}   /* most is done at once */
 };
 
 #define PHASES (sizeof(weights) / sizeof(weights[0]))
-
-struct completion {
-	unsigned int id;
-	uint32_t written;
-};
-
-struct test {
-	struct box box;
-	struct model model;
-	struct hand hand;
-	struct dirty dirty;
-	struct rng rng;
-	bool packed;
-	bool tame;
-	const unsigned int *weights;
-	struct vh_chain *taken[32768];
-	unsigned int ids[32768]; /* those in flight, in no order */
-	unsigned int inflight;
-	/* on the list of other threads */
-	struct completion remote[32768];
-	unsigned int remote_count;
-	/* shown, and not collected by a tame driver, in order */
-	struct completion shown[32768];
-	unsigned int shown_first;
-	unsigned int shown_count;
-	/* An evil driver wrote to the ring before it got anything back. */
-	bool overwritten;
-	unsigned int queues;
-	unsigned int broken;
-	unsigned long chains;
-	unsigned long merged; /* chains without an entry of their own */
-};
-
-/* All of the ring is looked at, if it isn't too large for every time. */
-static void look(struct test *t)
-{
-	model_look(&t->model, one_in(&t->rng, 200));
-}
-
-static void compare_chain(struct test *t, const struct vh_chain *chain,
-			  const struct model_chain *expected)
-{
-	assert_int_equal(chain->head, expected->head);
-	assert_int_equal(chain->descriptors, expected->descriptors);
-	assert_int_equal(chain->readable_size, expected->readable_size);
-	assert_int_equal(chain->writable_size,
-			 expected->size - expected->readable_size);
-	assert_int_equal(chain->readable_count, expected->readable_count);
-	assert_int_equal(chain->writable_count,
-			 expected->count - expected->readable_count);
-	assert_null(chain->user);
-	for (unsigned int i = 0; i < expected->count; i++) {
-		const struct iovec *piece =
-		    i < chain->readable_count
-			? &chain->readable[i]
-			: &chain->writable[i - chain->readable_count];
-
-		box_expect_piece(&t->box, piece, expected->pieces[i].guest,
-				 expected->pieces[i].length);
-	}
-}
-
-/* What came out is what the driver meant, and not only what the model saw. */
-static void compare_posted(struct test *t, const struct vh_chain *chain)
-{
-	struct hand_posted posted = hand_popped(&t->hand);
-
-	assert_int_equal(chain->descriptors, posted.descriptors);
-	assert_int_equal(chain->readable_size, posted.readable_size);
-	assert_int_equal(chain->writable_size, posted.writable_size);
-}
 
 static void compare_state(struct test *t)
 {
@@ -123,158 +52,6 @@ static void compare_state(struct test *t)
 			 t->inflight + t->remote_count);
 	assert_int_equal(vh_virtqueue_unrecovered(t->box.queue), 0);
 }
-
-static void device_pops(struct test *t)
-{
-	static struct model_chain expected;
-	struct vh_chain *chains[VH_VIRTQUEUE_BURST];
-	unsigned int max = rnd(&t->rng, VH_VIRTQUEUE_BURST + 8);
-	unsigned int count = 0;
-	int n, want = 1;
-
-	look(t);
-	n = vh_virtqueue_pop(t->box.queue, chains, max);
-	if (max > VH_VIRTQUEUE_BURST)
-		max = VH_VIRTQUEUE_BURST;
-	while (count < max &&
-	       (want = model_pop(&t->model, max - count, &expected)) > 0) {
-		assert_true((int)count < n);
-		compare_chain(t, chains[count], &expected);
-		if (t->tame)
-			compare_posted(t, chains[count]);
-		dirty_popped(&t->dirty, &expected);
-		t->taken[expected.head] = chains[count];
-		t->ids[t->inflight++] = expected.head;
-		count++;
-	}
-	t->chains += count;
-	assert_int_equal(n, count || want >= 0 ? (int)count : -EPROTO);
-	if (want < 0) {
-		assert_non_null(vh_virtqueue_fault(t->box.queue));
-		t->model.broken = true;
-		return;
-	}
-	assert_null(vh_virtqueue_fault(t->box.queue));
-	if (!t->model.staged_count)
-		model_compare(&t->model);
-}
-
-static uint32_t some_written(struct test *t, uint32_t writable)
-{
-	switch (rnd(&t->rng, 6)) {
-	case 0:
-		return 0;
-	case 1:
-		return rnd(&t->rng, 100000);
-	case 2:
-	case 3:
-		return writable ? rnd(&t->rng, writable) : 0;
-	default:
-		return writable;
-	}
-}
-
-static void model_pushes(struct test *t, unsigned int id, uint32_t written)
-{
-	model_push(&t->model, id, written);
-	dirty_pushed(&t->dirty, id, t->model.requests[id].written);
-}
-
-static void push_one(struct test *t)
-{
-	unsigned int which = rnd(&t->rng, t->inflight), id;
-	uint32_t written;
-
-	/* In their order, more often than not. */
-	id = t->ids[which];
-	if (t->model.ring.in_order && !one_in(&t->rng, 3)) {
-		for (which = 0; which < t->inflight; which++)
-			if (t->ids[which] ==
-			    t->model.order[t->model.order_first])
-				break;
-		if (which == t->inflight) /* it is on the list */
-			which = 0;
-		id = t->ids[which];
-	}
-	t->ids[which] = t->ids[--t->inflight];
-	written = some_written(t, t->model.requests[id].writable);
-	if (!one_in(&t->rng, 4)) {
-		vh_virtqueue_push(t->box.queue, t->taken[id], written);
-		model_pushes(t, id, written);
-		return;
-	}
-	assert_int_equal(
-	    vh_virtqueue_push_remote(t->box.queue, t->taken[id], written),
-	    !t->remote_count);
-	t->remote[t->remote_count].id = id;
-	t->remote[t->remote_count].written = written;
-	t->remote_count++;
-}
-
-static void device_pushes(struct test *t)
-{
-	unsigned int count = 1 + rnd(&t->rng, one_in(&t->rng, 8) ? 64 : 3);
-
-	while (count-- && t->inflight)
-		push_one(t);
-}
-
-static void device_takes_remote(struct test *t)
-{
-	assert_int_equal(vh_virtqueue_take_remote(t->box.queue),
-			 t->remote_count);
-	for (unsigned int i = 0; i < t->remote_count; i++)
-		model_pushes(t, t->remote[i].id, t->remote[i].written);
-	t->remote_count = 0;
-}
-
-static void device_publishes(struct test *t)
-{
-	unsigned int at;
-	int want;
-
-	if (!one_in(&t->rng, 3))
-		hand_sets_events(&t->hand);
-	look(t);
-	want = model_publish(&t->model);
-	assert_int_equal(vh_virtqueue_publish(t->box.queue), want);
-	if (t->packed && t->overwritten)
-		model_compare_area(&t->model, MODEL_USED);
-	else
-		model_compare(&t->model);
-	t->overwritten = false;
-	dirty_published(&t->dirty, &t->model);
-	if (t->model.shown_count)
-		dirty_check(&t->dirty);
-	t->merged += t->model.shown_count - t->model.entries;
-	for (unsigned int i = 0; t->tame && i < t->model.shown_count; i++) {
-		at = (t->shown_first + t->shown_count++) % 32768;
-		t->shown[at].id = t->model.staged[i].id;
-		t->shown[at].written = t->model.staged[i].written;
-	}
-}
-
-static void device_waits(struct test *t)
-{
-	bool pending = model_pending(&t->model), staged = t->model.staged_count;
-
-	assert_int_equal(vh_virtqueue_pending(t->box.queue), pending);
-	look(t);
-	if (one_in(&t->rng, 2)) {
-		vh_virtqueue_disable_kick(t->box.queue);
-		model_disable_kick(&t->model);
-	} else {
-		assert_int_equal(vh_virtqueue_enable_kick(t->box.queue),
-				 pending);
-		model_enable_kick(&t->model);
-	}
-	if (!staged)
-		model_compare(&t->model);
-	dirty_told(&t->dirty, &t->model);
-	if (!t->model.staged_count && one_in(&t->rng, 50))
-		(void)dirty_switch(&t->dirty, t->box.queue);
-}
-
 static void driver_collects(struct test *t)
 {
 	unsigned int id;
@@ -315,7 +92,7 @@ static void finish(struct test *t)
 		device_pops(t);
 		device_takes_remote(t);
 		while (t->inflight)
-			push_one(t);
+			device_pushes(t);
 		device_takes_remote(t);
 		device_publishes(t);
 		driver_collects(t);
@@ -364,6 +141,7 @@ static void start_over(struct test *t)
 	    (uint16_t)(!t->tame && one_in(&t->rng, 2) ? 1 + rnd(&t->rng, 30)
 						      : 0);
 	hand_start(&t->hand, &t->box, &opts, t->tame);
+	t->hand.singles = one_in(&t->rng, 2);
 	/* The used ring may have fallen behind: those are lost. */
 	if (!t->tame && !t->packed && one_in(&t->rng, 4))
 		*box_used_word(&t->box, 1) =
@@ -374,6 +152,7 @@ static void start_over(struct test *t)
 	dirty_start(&t->dirty, t->box.num);
 	t->weights = weights[rnd(&t->rng, PHASES)];
 	t->inflight = 0;
+	t->logged_count = 0;
 	t->remote_count = 0;
 	t->shown_count = 0;
 	t->overwritten = false;
@@ -414,6 +193,9 @@ static void step(struct test *t)
 		break;
 	case POP:
 		device_pops(t);
+		break;
+	case POP_BUFFERS:
+		device_pops_buffers(t);
 		break;
 	case PUSH:
 		device_pushes(t);
@@ -463,11 +245,12 @@ static void run(bool packed, bool tame)
 		}
 	}
 	print_message("%lu steps, %u queues, %u of them broken, %lu chains, "
-		      "%lu without an entry of their own\n",
-		      steps, t.queues, t.broken, t.chains, t.merged);
+		      "%lu buffers, %lu without an entry of their own\n",
+		      steps, t.queues, t.broken, t.chains, t.buffers, t.merged);
 	/* It would mean nothing if one of the sorts were missing. */
 	assert_true(tame || t.broken > steps / 20000);
 	assert_true(t.chains > steps / 30);
+	assert_true(t.buffers > steps / 150);
 	dirty_close(&t.dirty);
 	box_close(&t.box);
 }

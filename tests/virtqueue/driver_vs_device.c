@@ -5,82 +5,18 @@
  *
  *	driver_vs_device [steps [seed]]
  */
-#include "box.h"
-#include "rng.h"
+#include "driver_vs_device.h"
 #include <errno.h>
-#include <libvhost/driver.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* Buffers are chunks, of which one lies across two regions. */
-#define CHUNK	  256u
-#define CHUNKS	  4350u
-#define ACROSS	  4095u
-#define UNTOUCHED 0xee
-#define BUFFERS	  24u
-
 static unsigned long steps = 300000;
 static uint64_t seed = 1;
-
-struct chain {
-	uint64_t serial;
-	unsigned int readable;
-	unsigned int count;
-	struct {
-		unsigned int chunk;
-		uint32_t length;
-	} buffers[BUFFERS];
-	uint32_t readable_size;
-	uint32_t writable_size;
-	uint32_t written;
-	bool back; /* the device gave it back */
-	struct vh_chain *taken;
-};
-
-struct test {
-	struct box box;
-	struct vh_driver_queue *driver;
-	struct vh_virtqueue *device;
-	struct rng rng;
-	bool use_memory;
-	uint64_t serial;
-	struct chain chains[CHUNKS];
-	unsigned int free_chains[CHUNKS];
-	unsigned int free_chain_count;
-	unsigned int free_chunks[CHUNKS];
-	unsigned int free_chunk_count;
-	/* added, and not popped, in order */
-	unsigned int added[CHUNKS];
-	unsigned int added_first;
-	unsigned int added_count;
-	unsigned int unshown; /* of those */
-	unsigned int taken[CHUNKS];
-	unsigned int taken_count;
-	/* popped, and not shown, in order */
-	unsigned int order[CHUNKS];
-	unsigned int order_first;
-	unsigned int order_count;
-	unsigned int remote;  /* on the list of other threads */
-	unsigned int pushed;  /* and not published */
-	unsigned int visible; /* shown to the driver, and not collected */
-	uint64_t next_serial; /* IN_ORDER: of the next one to be collected */
-	bool driver_sleeps;
-	bool device_sleeps;
-	unsigned int queues;
-	unsigned long done;
-	unsigned long calls;
-	unsigned long kicks;
-};
 
 static vh_gpa chunk_at(unsigned int chunk)
 {
 	return BOX_DATA + CHUNK / 2 + (vh_gpa)CHUNK * chunk;
-}
-
-static uint8_t pattern(uint64_t serial, uint32_t offset)
-{
-	return (uint8_t)(serial * 167 + (uint64_t)offset * 13 + offset / 251);
 }
 
 /* Where a byte of a buffer is in the view of the driver. */
@@ -128,6 +64,8 @@ static void make_chain(struct test *t, struct chain *chain)
 	memset(chain, 0, sizeof(*chain));
 	chain->serial = t->serial;
 	chain->count = 1 + rnd(&t->rng, one_in(&t->rng, 4) ? BUFFERS : 4);
+	if (t->singles)
+		chain->count = 1;
 	if (chain->count > t->box.num)
 		chain->count = t->box.num;
 	chain->readable = rnd(&t->rng, chain->count + 1);
@@ -187,131 +125,6 @@ static void driver_publishes(struct test *t)
 	if (t->device_sleeps && one_in(&t->rng, 2))
 		vh_virtqueue_disable_kick(t->device);
 	t->device_sleeps = false;
-}
-
-static void check_readable(const struct chain *chain,
-			   const struct vh_chain *taken)
-{
-	uint32_t offset = 0;
-
-	for (unsigned int i = 0; i < taken->readable_count; i++) {
-		const uint8_t *bytes = taken->readable[i].iov_base;
-
-		for (size_t k = 0; k < taken->readable[i].iov_len; k++)
-			if (bytes[k] != pattern(chain->serial, offset++))
-				fail_msg("byte %u of chain %llu", offset - 1,
-					 (unsigned long long)chain->serial);
-	}
-	assert_int_equal(offset, chain->readable_size);
-}
-
-static void device_pops(struct test *t)
-{
-	struct vh_chain *chains[VH_VIRTQUEUE_BURST];
-	unsigned int max = 1 + rnd(&t->rng, VH_VIRTQUEUE_BURST);
-	unsigned int there = t->added_count - t->unshown;
-	struct chain *chain;
-	int n;
-
-	if (t->device_sleeps)
-		return;
-	n = vh_virtqueue_pop(t->device, chains, max);
-	assert_int_equal(n, there < max ? there : max);
-	for (int i = 0; i < n; i++) {
-		unsigned int which = t->added[t->added_first];
-
-		chain = &t->chains[which];
-		t->added_first = (t->added_first + 1) % CHUNKS;
-		t->added_count--;
-		assert_int_equal(chains[i]->descriptors, chain->count);
-		assert_int_equal(chains[i]->writable_size,
-				 chain->writable_size);
-		check_readable(chain, chains[i]);
-		chain->taken = chains[i];
-		t->taken[t->taken_count++] = which;
-		t->order[(t->order_first + t->order_count++) % CHUNKS] = which;
-	}
-}
-
-static void write_data(struct chain *chain, uint32_t written)
-{
-	const struct vh_chain *taken = chain->taken;
-	uint32_t offset = 0;
-
-	for (unsigned int i = 0; i < taken->writable_count; i++) {
-		uint8_t *bytes = taken->writable[i].iov_base;
-
-		for (size_t k = 0; k < taken->writable[i].iov_len; k++) {
-			if (offset == written)
-				return;
-			bytes[k] = pattern(~chain->serial, offset++);
-		}
-	}
-}
-
-static void device_pushes(struct test *t)
-{
-	unsigned int which, at;
-	struct chain *chain;
-
-	if (!t->taken_count)
-		return;
-	which = one_in(&t->rng, 2) ? 0 : rnd(&t->rng, t->taken_count);
-	at = t->taken[which];
-	t->taken_count--;
-	memmove(t->taken + which, t->taken + which + 1,
-		(t->taken_count - which) * sizeof(t->taken[0]));
-	chain = &t->chains[at];
-	chain->written = chain->writable_size;
-	if (chain->written && one_in(&t->rng, 3))
-		chain->written = rnd(&t->rng, chain->written);
-	write_data(chain, chain->written);
-	chain->back = true;
-	if (one_in(&t->rng, 4)) {
-		assert_int_equal(vh_virtqueue_push_remote(
-				     t->device, chain->taken, chain->written),
-				 !t->remote);
-		t->remote++;
-	} else {
-		vh_virtqueue_push(t->device, chain->taken, chain->written);
-		t->pushed++;
-	}
-}
-
-/* How many more the driver must see after a publish. */
-static unsigned int shown(struct test *t)
-{
-	unsigned int count = 0;
-
-	if (!(t->box.features & VH_F_IN_ORDER))
-		return t->pushed;
-	while (t->order_count && t->chains[t->order[t->order_first]].back) {
-		t->order_first = (t->order_first + 1) % CHUNKS;
-		t->order_count--;
-		count++;
-	}
-	return count;
-}
-
-static void device_publishes(struct test *t)
-{
-	unsigned int count;
-	int call;
-
-	assert_int_equal(vh_virtqueue_take_remote(t->device), t->remote);
-	t->pushed += t->remote;
-	t->remote = 0;
-	count = shown(t);
-	t->pushed = 0;
-	t->visible += count;
-	call = vh_virtqueue_publish(t->device);
-	assert_true(!call || count);
-	if (!call)
-		return;
-	t->calls++;
-	if (t->driver_sleeps && one_in(&t->rng, 2))
-		vh_driver_queue_disable_calls(t->driver);
-	t->driver_sleeps = false;
 }
 
 static void check_writable(struct test *t, const struct chain *chain)
@@ -374,18 +187,6 @@ static void driver_sleeps(struct test *t)
 	assert_int_equal(t->driver_sleeps, !t->visible);
 }
 
-static void device_sleeps(struct test *t)
-{
-	if (t->device_sleeps)
-		return;
-	if (one_in(&t->rng, 4)) {
-		vh_virtqueue_disable_kick(t->device);
-		return;
-	}
-	t->device_sleeps = !vh_virtqueue_enable_kick(t->device);
-	assert_int_equal(t->device_sleeps, t->added_count == t->unshown);
-}
-
 /* Nobody sleeps while there is something for them to do. */
 static void check_state(struct test *t)
 {
@@ -403,7 +204,7 @@ static void step(struct test *t)
 {
 	unsigned int n = 1 + rnd(&t->rng, one_in(&t->rng, 3) ? 40 : 3);
 
-	switch (rnd(&t->rng, 10)) {
+	switch (rnd(&t->rng, 12)) {
 	case 0:
 	case 1:
 		while (n-- && driver_adds(t))
@@ -417,8 +218,7 @@ static void step(struct test *t)
 		break;
 	case 4:
 	case 5:
-		while (n--)
-			device_pushes(t);
+		device_pushes(t, n);
 		break;
 	case 6:
 		device_publishes(t);
@@ -428,6 +228,10 @@ static void step(struct test *t)
 		break;
 	case 8:
 		driver_sleeps(t);
+		break;
+	case 9:
+	case 10:
+		device_passes_buffers(t);
 		break;
 	default:
 		device_sleeps(t);
@@ -444,8 +248,7 @@ static void finish(struct test *t)
 	while (vh_driver_queue_inflight(t->driver)) {
 		driver_publishes(t);
 		device_pops(t);
-		while (t->taken_count)
-			device_pushes(t);
+		device_pushes(t, t->taken_count);
 		device_publishes(t);
 		driver_collects(t);
 		check_state(t);
@@ -494,6 +297,7 @@ static void start_over(struct test *t, bool packed)
 			  (t->queues & 2 ? VH_F_EVENT_IDX : 0) |
 			  (t->queues & 4 ? VH_F_IN_ORDER : 0);
 	t->use_memory = one_in(&t->rng, 2);
+	t->singles = one_in(&t->rng, 2);
 	t->free_chunk_count = 0;
 	for (unsigned int i = 0; i < CHUNKS; i++) {
 		t->free_chains[i] = i;
@@ -529,9 +333,10 @@ static void run(bool packed)
 	}
 	finish(&t);
 	print_message(
-	    "%lu steps, %u queues, %lu chains, %lu kicks, %lu calls\n", steps,
-	    t.queues, t.done, t.kicks, t.calls);
+	    "%lu steps, %u queues, %lu chains, %lu of them done at once, %lu kicks, %lu calls\n",
+	    steps, t.queues, t.done, t.buffers, t.kicks, t.calls);
 	assert_true(t.done > steps / 4);
+	assert_true(t.buffers > steps / 20);
 	box_close(&t.box);
 }
 

@@ -12,6 +12,7 @@ void hand_start(struct hand *hand, const struct box *box,
 		const struct vh_virtqueue_opts *opts, bool tame)
 {
 	hand->tame = tame;
+	hand->singles = false;
 	hand->table_count = HAND_TABLES + 1;
 	for (unsigned int i = 0; i < hand->table_count; i++)
 		hand->tables[i] = i;
@@ -84,13 +85,15 @@ static void some_chain(struct hand *hand)
 	/* In a table there may be more than the ring has. */
 	if (ring->indirect && one_in(hand->rng, 10))
 		chain->count = 1 + rnd(hand->rng, TABLE_MOST);
+	if (hand->singles)
+		chain->count = 1;
 	chain->readable = rnd(hand->rng, chain->count + 1);
 	chain->in_table = 0;
 	for (unsigned int i = 0; i < chain->count; i++) {
 		chain->buffers[i].guest = some_address(hand);
 		chain->buffers[i].length = some_length(hand);
 	}
-	if (!ring->indirect && !evil_in(hand, 300))
+	if ((!ring->indirect || hand->singles) && !evil_in(hand, 300))
 		return;
 	if (!one_in(hand->rng, 2) || chain->count > TABLE_MOST)
 		return;

@@ -23,6 +23,7 @@ struct hand {
 	const struct model *device; /* an evil one sees what the device does */
 	struct rng *rng;
 	bool tame;
+	bool singles; /* each chain is one buffer; set after hand_start() */
 	struct model_buffers chain; /* the last one */
 	/* places for tables that are free, and those in use, by id */
 	unsigned int tables[HAND_TABLES + 1];
