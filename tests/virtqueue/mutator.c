@@ -36,6 +36,7 @@ struct test {
 	struct vh_chain *taken[NUM]; /* by head; NULL: not in flight */
 	unsigned int inflight;
 	unsigned long chains;
+	unsigned long buffers; /* that were done at once */
 	unsigned long breaks;
 	unsigned char sum;
 };
@@ -213,17 +214,51 @@ static void use_chain(struct test *t, struct vh_chain *chain)
 			 chain->writable_size);
 }
 
+/* Takes what can be done at once, and is done with it. */
+static int pass_buffers(struct test *t, uint64_t *r)
+{
+	struct vh_buffer buffers[VH_VIRTQUEUE_BURST];
+	uint32_t written[VH_VIRTQUEUE_BURST];
+	int n = vh_virtqueue_pop_buffers(t->box->queue, buffers,
+					 1 + rnd(r, VH_VIRTQUEUE_BURST));
+	bool waits = t->box->features & BOX_IN_ORDER && t->inflight;
+
+	for (int i = 0; i < n; i++) {
+		struct iovec piece = {buffers[i].data, buffers[i].size};
+
+		assert_false(t->area || waits);
+		assert_in_range(buffers[i].head, 0, NUM - 1);
+		assert_null(t->taken[buffers[i].head]);
+		assert_int_equal(use_pieces(t, &piece, 1), buffers[i].size);
+		written[i] = rnd(r, 100);
+		t->buffers++;
+	}
+	if (n > 0)
+		vh_virtqueue_push_buffers(t->box->queue, buffers, written,
+					  (unsigned int)n);
+	return n;
+}
+
 static void give_back(struct test *t, uint64_t *r, bool all)
 {
+	struct vh_chain *burst[NUM];
+	uint32_t written[NUM];
+	unsigned int count = 0;
+
 	for (unsigned int i = 0, head = rnd(r, NUM); i < NUM; i++, head++) {
 		struct vh_chain **taken = &t->taken[head % NUM];
 
 		if (!*taken || (!all && rnd(r, 8) == 0))
 			continue;
-		vh_virtqueue_push(t->box->queue, *taken, rnd(r, 100));
+		written[count] = rnd(r, 100);
+		burst[count++] = *taken;
 		*taken = NULL;
 		t->inflight--;
 	}
+	if (rnd(r, 2))
+		vh_virtqueue_push_many(t->box->queue, burst, written, count);
+	for (unsigned int i = 0; i < count; i++) /* no effect a second time */
+		vh_virtqueue_push(t->box->queue, burst[i], written[i]);
 	assert_int_equal(vh_virtqueue_inflight(t->box->queue), t->inflight);
 	if (rnd(r, 4))
 		assert_true(vh_virtqueue_publish(t->box->queue) >= 0);
@@ -265,7 +300,7 @@ static void start_over(struct test *t, uint64_t *r)
 	}
 }
 
-static void work(struct test *t, uint64_t *r)
+static int pop_chains(struct test *t, uint64_t *r)
 {
 	struct vh_chain *chains[VH_VIRTQUEUE_BURST];
 	int n = vh_virtqueue_pop(t->box->queue, chains,
@@ -273,6 +308,15 @@ static void work(struct test *t, uint64_t *r)
 
 	for (int i = 0; i < n; i++)
 		use_chain(t, chains[i]);
+	return n;
+}
+
+static void work(struct test *t, uint64_t *r)
+{
+	int n = rnd(r, 2) ? pass_buffers(t, r) : 0;
+
+	if (n >= 0)
+		n = pop_chains(t, r);
 	give_back(t, r, false);
 	if (n == -EPROTO)
 		start_over(t, r);
@@ -342,15 +386,17 @@ static void mutator(uint64_t features, bool tracked)
 			mutate_one(&t, &mutator_r);
 		work(&t, &r);
 	}
-	assert_true(t.chains > TURNS / 10);
+	assert_true(t.chains + t.buffers > TURNS / 10);
 	assert_true(t.breaks > TURNS / 100);
+	assert_true(tracked || t.buffers > TURNS / 80);
 	expect_all_untouched(&t);
 	assert_int_equal(pthread_create(&thread, NULL, mutate, &t), 0);
 	while (!__atomic_load_n(&t.stop, __ATOMIC_RELAXED))
 		work(&t, &r);
 	pthread_join(thread, NULL);
 	expect_all_untouched(&t);
-	print_message("%lu chains, %lu breaks\n", t.chains, t.breaks);
+	print_message("%lu chains, %lu buffers done at once, %lu breaks\n",
+		      t.chains, t.buffers, t.breaks);
 	box_close(t.box);
 	free(t.area);
 }
