@@ -51,13 +51,12 @@ static bool gather(const struct iovec *pieces, unsigned int count,
 	return !size;
 }
 
-/* The request is the one that must come now, and nobody else's bytes. */
-static bool check(struct device *d, struct vh_chain *chain)
+static bool check_bytes(struct device *d, const struct vh_chain *chain,
+			uint64_t number)
 {
 	struct stress *s = d->stress;
 	uint8_t data[STRESS_MAX_DATA];
 	struct stress_header header;
-	uint64_t number = d->expected++;
 
 	if (!gather(chain->readable, chain->readable_count, 0, &header,
 		    sizeof(header)))
@@ -67,7 +66,7 @@ static bool check(struct device *d, struct vh_chain *chain)
 		return stress_fail(s, "request %llu came where %llu should be",
 				   (unsigned long long)header.number,
 				   (unsigned long long)number);
-	if (header.data > sizeof(data) || header.room > STRESS_MAX_ROOM ||
+	if (header.data > sizeof(data) ||
 	    chain->readable_size != sizeof(header) + header.data ||
 	    chain->writable_size != header.room ||
 	    !gather(chain->readable, chain->readable_count, sizeof(header),
@@ -82,17 +81,28 @@ static bool check(struct device *d, struct vh_chain *chain)
 	return true;
 }
 
+/* The request is the one that must come now, and nobody else's bytes. */
+static bool check(struct device *d, struct vh_chain *chain)
+{
+	uint64_t number = d->expected++;
+
+	chain->user = (void *)(uintptr_t)number;
+	if (chain->writable_size > STRESS_MAX_ROOM)
+		return stress_fail(d->stress, "request %llu: room for %u",
+				   (unsigned long long)number,
+				   chain->writable_size);
+	return !chain->readable_size || check_bytes(d, chain, number);
+}
+
 /* Writes the answer; returns its size. */
 static uint32_t answer(const struct vh_chain *chain)
 {
-	struct stress_header header;
-	uint32_t size, done = 0;
+	const struct stress_header header = {
+	    .number = (uintptr_t)chain->user,
+	    .room = chain->writable_size,
+	};
+	uint32_t size = stress_answer_size(&header), done = 0;
 
-	/* It was checked when it came. */
-	if (!gather(chain->readable, chain->readable_count, 0, &header,
-		    sizeof(header)))
-		return 0;
-	size = stress_answer_size(&header);
 	for (unsigned int i = 0; i < chain->writable_count; i++) {
 		uint8_t *out = chain->writable[i].iov_base;
 
@@ -173,30 +183,89 @@ static void publish(struct device *d)
 		stress_wake(d->stress->call);
 }
 
+/* Takes chains into its hand. Returns how many; -1 if something is wrong. */
+static int take_chains(struct device *d, unsigned int max)
+{
+	struct vh_chain *chains[VH_VIRTQUEUE_BURST];
+	int n = vh_virtqueue_pop(d->stress->device, chains, max);
+
+	for (int i = 0; i < n; i++) {
+		if (!check(d, chains[i]))
+			return -1;
+		d->hand[d->held++] = chains[i];
+	}
+	return n;
+}
+
+/* Answers what can be done at once; the same. */
+static int pass_buffers(struct device *d, unsigned int max)
+{
+	struct vh_virtqueue *queue = d->stress->device;
+	struct vh_buffer buffers[VH_VIRTQUEUE_BURST];
+	uint32_t written[VH_VIRTQUEUE_BURST];
+	int n = vh_virtqueue_pop_buffers(queue, buffers, max);
+
+	for (int i = 0; i < n; i++) {
+		bool write = buffers[i].is_writable;
+		struct iovec piece = {buffers[i].data, buffers[i].size};
+		struct vh_chain chain = {
+		    .readable = &piece,
+		    .writable = &piece,
+		    .readable_size = write ? 0 : buffers[i].size,
+		    .writable_size = write ? buffers[i].size : 0,
+		    .readable_count = !write,
+		    .writable_count = write,
+		};
+
+		if (!check(d, &chain))
+			return -1;
+		written[i] = answer(&chain);
+	}
+	if (n > 0) {
+		vh_virtqueue_push_buffers(queue, buffers, written,
+					  (unsigned int)n);
+		d->pushed += (unsigned int)n;
+		d->stress->at_once += (unsigned int)n;
+	}
+	return n;
+}
+
 /* Takes a burst; false if there was nothing. */
 static bool take(struct device *d)
 {
 	struct vh_virtqueue *queue = d->stress->device;
-	struct vh_chain *chains[VH_VIRTQUEUE_BURST];
 	unsigned int max = 1 + stress_below(&d->random, VH_VIRTQUEUE_BURST);
-	int n = vh_virtqueue_pop(queue, chains, max);
+	int n = 0;
 
-	if (n < 0)
+	if (stress_below(&d->random, 4))
+		n = pass_buffers(d, max);
+	if (n == 0)
+		n = take_chains(d, max);
+	if (n < 0 && vh_virtqueue_fault(queue))
 		return stress_fail(d->stress, "device: %s",
 				   vh_virtqueue_fault(queue)->text);
-	for (int i = 0; i < n; i++) {
-		if (!check(d, chains[i]))
-			return false;
-		d->hand[d->held++] = chains[i];
-	}
 	if (n > 0 && stress_below(&d->random, 2))
 		vh_virtqueue_disable_kick(queue);
 	return n > 0;
 }
 
+static void push(struct device *d, struct vh_chain *const chains[],
+		 const uint32_t written[], unsigned int count)
+{
+	if (count == 1)
+		vh_virtqueue_push(d->stress->device, chains[0], written[0]);
+	else
+		vh_virtqueue_push_many(d->stress->device, chains, written,
+				       count);
+}
+
 /* Completes some of what is in hand, and shows parts of that early. */
 static void complete(struct device *d, unsigned int count)
 {
+	struct vh_chain *burst[STRESS_MAX_NUM];
+	uint32_t written[STRESS_MAX_NUM];
+	unsigned int n = 0;
+
 	while (count-- && d->held) {
 		unsigned int pick = stress_below(&d->random, d->held);
 		struct vh_chain *chain = d->hand[pick];
@@ -206,11 +275,17 @@ static void complete(struct device *d, unsigned int count)
 			give_away(d, chain);
 			continue;
 		}
-		vh_virtqueue_push(d->stress->device, chain, answer(chain));
+		written[n] = answer(chain);
+		burst[n++] = chain;
 		d->pushed++;
-		if (!stress_below(&d->random, 8))
+		if (stress_below(&d->random, 4))
+			continue;
+		push(d, burst, written, n);
+		n = 0;
+		if (!stress_below(&d->random, 2))
 			publish(d);
 	}
+	push(d, burst, written, n);
 }
 
 static void take_remote(struct device *d)

@@ -9,7 +9,8 @@
 
 struct request {
 	struct stress_header header;
-	char *place; /* its bytes: header, data, room */
+	uint32_t size; /* of header and data; 0 if there are none */
+	char *place;   /* its bytes: header, data, room */
 	struct request *next_free;
 	bool is_out;
 };
@@ -17,11 +18,14 @@ struct request {
 #define PLACE_SIZE                                                             \
 	(sizeof(struct stress_header) + STRESS_MAX_DATA + STRESS_MAX_ROOM)
 
+enum kind { BOTH, ONLY_DATA, ONLY_ROOM, KINDS };
+
 struct driver {
 	struct stress *stress;
 	struct stress_random random;
 	uint64_t sent;
 	uint64_t back;
+	enum kind kind; /* of requests that come together */
 	struct request requests[STRESS_MAX_NUM];
 	struct request *free;
 };
@@ -67,9 +71,18 @@ static void fill(struct driver *d, struct request *request)
 	struct stress_header *header = &request->header;
 	char *data = request->place + sizeof(*header);
 
+	if (!stress_below(&d->random, 16))
+		d->kind = (enum kind)stress_below(&d->random, KINDS);
 	header->number = d->sent;
 	header->data = stress_below(&d->random, STRESS_MAX_DATA + 1);
 	header->room = stress_below(&d->random, STRESS_MAX_ROOM + 1);
+	request->size = (uint32_t)sizeof(*header) + header->data;
+	if (d->kind == ONLY_DATA) {
+		header->room = 0;
+	} else if (d->kind == ONLY_ROOM) {
+		header->data = request->size = 0;
+		header->room += !header->room;
+	}
 	memcpy(request->place, header, sizeof(*header));
 	for (unsigned int i = 0; i < header->data; i++)
 		data[i] =
@@ -82,19 +95,21 @@ static bool add(struct driver *d)
 {
 	struct stress *s = d->stress;
 	struct request *request = d->free;
-	bool is_small = s->num < STRESS_BUFFERS;
 	struct iovec buffers[STRESS_BUFFERS];
 	unsigned int readable, writable;
-	uint32_t size;
+	bool in_one;
 	int error;
 
 	if (!request || d->sent == s->total)
 		return false;
 	fill(d, request);
-	size = (uint32_t)sizeof(request->header) + request->header.data;
-	readable = cut(d, request->place, size, is_small ? 1 : 3, buffers);
-	writable = cut(d, request->place + size, request->header.room,
-		       is_small ? 1 : 2, buffers + readable);
+	in_one = s->num < STRESS_BUFFERS ||
+		 (d->kind != BOTH && stress_below(&d->random, 8));
+	readable =
+	    cut(d, request->place, request->size, in_one ? 1 : 3, buffers);
+	writable = cut(
+	    d, request->place + sizeof(request->header) + request->header.data,
+	    request->header.room, in_one ? 1 : 2, buffers + readable);
 	error = vh_driver_queue_add(s->driver, buffers, readable,
 				    buffers + readable, writable, request);
 	if (error) {

@@ -184,20 +184,23 @@ static bool run(uint64_t features, uint32_t num, bool remote, uint64_t total)
 		abort();
 	stress_drive(&s);
 	pthread_join(device, NULL);
+	if (total >= REQUESTS && !s.at_once)
+		stress_fail(&s, "nothing was done at once");
 	vh_virtqueue_free(s.device);
 	vh_driver_queue_free(s.driver);
 	vh_memory_unref(s.memory);
 	close(s.kick);
 	close(s.call);
-	printf("%s: %s of %u%s%s%s%s: %llu requests; the device slept %llu "
-	       "times, the driver %llu times\n",
+	printf("%s: %s of %u%s%s%s%s: %llu requests, %llu done at once; the "
+	       "device slept %llu times, the driver %llu times\n",
 	       s.failed ? "failed" : "good",
 	       features & VH_F_RING_PACKED ? "packed" : "split", num,
 	       features & VH_F_EVENT_IDX ? ", EVENT_IDX" : "",
 	       features & VH_F_IN_ORDER ? ", IN_ORDER" : "",
 	       features & VH_F_INDIRECT_DESC ? ", INDIRECT_DESC" : "",
 	       remote ? ", a third thread" : "", (unsigned long long)total,
-	       (unsigned long long)s.slept[0], (unsigned long long)s.slept[1]);
+	       (unsigned long long)s.at_once, (unsigned long long)s.slept[0],
+	       (unsigned long long)s.slept[1]);
 	fflush(stdout);
 	return !s.failed;
 }

@@ -17,7 +17,10 @@
 #define STRESS_MAX_ROOM	 200		      /* bytes for an answer */
 #define STRESS_BUFFERS	 5		      /* at most, of a request */
 
-/* A request begins with this, followed by bytes that number decides. */
+/*
+ * A request begins with this, followed by bytes that number decides. One that
+ * is nothing but room has neither.
+ */
 struct stress_header {
 	uint64_t number; /* counted from 0 in the order of the ring */
 	uint32_t data;	 /* bytes that follow */
@@ -41,7 +44,8 @@ struct stress {
 	int kick; /* eventfds: the device sleeps on this one, */
 	int call; /* the driver on this one */
 	uint64_t slept[2];
-	bool failed; /* atomic: nobody goes on */
+	uint64_t at_once; /* requests that were buffers, done at once */
+	bool failed;	  /* atomic: nobody goes on */
 };
 
 /* The two threads. What goes wrong they say on stderr, and set failed. */
