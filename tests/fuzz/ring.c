@@ -50,6 +50,7 @@ struct state {
 	struct vh_virtqueue *queue;
 	uint32_t num;
 	uint32_t most;
+	bool in_order;
 	uint16_t avail_index; /* packed: a place */
 	bool wrap;
 	struct vh_chain *taken[NUM_MAX];
@@ -288,6 +289,60 @@ static void push(struct state *state, unsigned int which, uint32_t written)
 	state->inflight--;
 }
 
+/* Some of what is in flight, and one or the other of it twice. */
+static void push_many(struct state *state, struct input *input)
+{
+	struct vh_chain *burst[8];
+	uint32_t written[8];
+	unsigned int count = 0;
+
+	for (unsigned int n = next_byte(input) % 9; n; n--) {
+		burst[count] = state->taken[next_byte(input) % state->num];
+		written[count] = next_length(input);
+		count += burst[count] != NULL;
+	}
+	vh_virtqueue_push_many(state->queue, burst, written, count);
+	for (unsigned int i = 0; i < state->num; i++) {
+		for (unsigned int k = 0; k < count; k++) {
+			if (!state->taken[i] || burst[k] != state->taken[i])
+				continue;
+			state->taken[i] = NULL;
+			state->inflight--;
+		}
+	}
+}
+
+/* What can be done at once is. */
+static void pass_buffers(struct state *state, struct input *input)
+{
+	struct vh_buffer buffers[VH_VIRTQUEUE_BURST];
+	uint32_t written[VH_VIRTQUEUE_BURST];
+	unsigned int max = next_byte(input) % 40;
+	int n = vh_virtqueue_pop_buffers(state->queue, buffers, max);
+
+	check(n >= -EPROTO && n <= VH_VIRTQUEUE_BURST && n <= (int)max,
+	      "a number of buffers that can't be");
+	check(n >= 0 || (n == -EPROTO && vh_virtqueue_fault(state->queue)),
+	      "an error without a reason");
+	check(n <= 0 || !state->in_order || !state->inflight,
+	      "a buffer that overtakes");
+	for (int i = 0; i < n; i++) {
+		struct iovec piece = {buffers[i].data, buffers[i].size};
+
+		check(buffers[i].head < state->num, "a head outside the queue");
+		check(!state->taken[buffers[i].head],
+		      "a buffer that is in flight");
+		check_piece(&piece);
+		touch(&piece, buffers[i].is_writable);
+		written[i] = next_length(input);
+	}
+	if (n > 0)
+		vh_virtqueue_push_buffers(state->queue, buffers, written,
+					  (unsigned int)n);
+	check(vh_virtqueue_inflight(state->queue) == state->inflight,
+	      "lost count");
+}
+
 static void push_remote(struct state *state, unsigned int which)
 {
 	unsigned int head = which % state->num;
@@ -354,7 +409,7 @@ static void jump(struct state *state, uint16_t value)
 
 static void run(struct state *state, struct input *input)
 {
-	switch (next_byte(input) % 14) {
+	switch (next_byte(input) % 16) {
 	case 0:
 		write_entry(input, DESCRIPTORS);
 		break;
@@ -398,6 +453,12 @@ static void run(struct state *state, struct input *input)
 	case 13:
 		set_log(state, next_byte(input));
 		break;
+	case 14:
+		pass_buffers(state, input);
+		break;
+	case 15:
+		push_many(state, input);
+		break;
 	}
 }
 
@@ -424,6 +485,7 @@ static void make_queue(struct state *state, struct input *input)
 	opts.available = AVAIL;
 	opts.used = USED;
 	state->num = opts.num;
+	state->in_order = features & 4;
 	state->most = opts.max_segments ? opts.max_segments : UINT32_MAX;
 	base = next_byte(input);
 	if (ring_is_packed) {
