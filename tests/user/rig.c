@@ -3,10 +3,11 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
-#include <time.h>
 #include <unistd.h>
 
 #define RING_SPACE    UINT64_C(0x40000)
@@ -17,6 +18,35 @@
 void *rig_at(const struct rig *rig, vh_gpa guest)
 {
 	return rig->memory + (guest - RIG_GUEST);
+}
+
+static void show(void *user, uint32_t level, const char *text)
+{
+	(void)user;
+	fprintf(stderr, "<%u> %s\n", level, text);
+}
+
+int rig_connect(const char *path, struct vh_backend **ret_backend)
+{
+	VH_OPTS(vh_user_connect_opts, opts);
+	struct vh_fault fault;
+	int r;
+
+	opts.mode = VH_USER_CONNECT;
+	opts.path = path;
+	if (getenv("VH_TEST_LOG")) {
+		opts.log.write = show;
+		opts.log.level = VH_LOG_DEBUG;
+	}
+	for (int ms = 0;; ms += 5) {
+		r = vh_user_connect(&opts, &fault, ret_backend);
+		if ((r != -ENOENT && r != -ECONNREFUSED) || ms > RIG_PATIENCE)
+			break;
+		usleep(5000);
+	}
+	if (r < 0)
+		fprintf(stderr, "%s\n", fault.text);
+	return r;
 }
 
 static int set_memory(struct rig *rig)

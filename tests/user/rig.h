@@ -8,6 +8,7 @@
 
 #include <libvhost/backend.h>
 #include <libvhost/driver.h>
+#include <libvhost/user.h>
 
 #define RIG_QUEUES 4
 #define RIG_GUEST  UINT64_C(0x100000000)
@@ -29,6 +30,12 @@ struct rig {
 	char *memory;
 	struct rig_queue queues[RIG_QUEUES];
 };
+
+/*
+ * Connects a client, and waits for a server that isn't there yet. Says on
+ * stderr why it can't.
+ */
+int rig_connect(const char *path, struct vh_backend **ret_backend);
 
 /* Makes memory of two regions, and agrees on the features that are there. */
 int rig_open(struct rig *rig, struct vh_backend *backend, uint64_t features);
