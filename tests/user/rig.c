@@ -14,6 +14,7 @@
 #define HEADER	      (RIG_DATA + (UINT64_C(8) << 20))
 #define STATUS	      (HEADER + 64)
 #define TABLE_ENTRIES 8
+#define DRIVER_OK     0xf /* and what comes before */
 
 void *rig_at(const struct rig *rig, vh_gpa guest)
 {
@@ -126,26 +127,38 @@ static int make_driver(struct rig *rig, uint32_t queue, uint32_t num)
 int rig_start(struct rig *rig, uint32_t queue, uint32_t num)
 {
 	struct rig_queue *q = &rig->queues[queue];
-	struct vh_backend *b = rig->backend;
-	struct vh_vring_addr addr = {0};
 	int r = q->driver ? 0 : make_driver(rig, queue, num);
 
-	if (r < 0)
-		return r;
+	return r < 0 ? r
+		     : rig_start_at(rig, queue, num,
+				    vh_driver_queue_base(q->driver));
+}
+
+int rig_start_at(struct rig *rig, uint32_t queue, uint32_t num, uint32_t base)
+{
+	struct rig_queue *q = &rig->queues[queue];
+	struct vh_backend *b = rig->backend;
+	struct vh_vring_addr addr = {0};
+	int r;
+
 	vh_driver_queue_addresses(q->driver, &addr.descriptors, &addr.available,
 				  &addr.used);
 	addr.log = addr.used;
 	r = vh_backend_set_vring_num(b, queue, num);
 	if (r == 0)
-		r = vh_backend_set_vring_base(b, queue,
-					      vh_driver_queue_base(q->driver));
+		r = vh_backend_set_vring_base(b, queue, base);
 	if (r == 0)
 		r = vh_backend_set_vring_addr(b, queue, &addr);
 	if (r == 0)
 		r = vh_backend_set_vring_call(b, queue, q->call);
 	if (r == 0)
 		r = vh_backend_set_vring_kick(b, queue, q->kick);
-	return r == 0 ? vh_backend_set_vring_enable(b, queue, true) : r;
+	if (r == 0)
+		r = vh_backend_set_vring_enable(b, queue, true);
+	/* Some back-ends begin when the driver says that it has. */
+	if (r == 0 && vh_backend_capabilities(b) & VH_CAP_STATUS)
+		r = vh_backend_set_status(b, DRIVER_OK);
+	return r;
 }
 
 /* Where it stopped must be where our side of the ring is. */

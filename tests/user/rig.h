@@ -42,8 +42,11 @@ int rig_open(struct rig *rig, struct vh_backend *backend, uint64_t features);
 /* Closes all but the back-end. */
 void rig_close(struct rig *rig);
 
-/* Makes a ring and starts it, or starts the one that was stopped. */
+/* Makes a ring and starts it, or starts the one that was stopped when empty. */
 int rig_start(struct rig *rig, uint32_t queue, uint32_t num);
+/* Where the back-end said that it had got to. */
+int rig_start_at(struct rig *rig, uint32_t queue, uint32_t num, uint32_t base);
+/* -EBADMSG: it isn't where our side of the ring is, with nothing in flight. */
 int rig_stop(struct rig *rig, uint32_t queue);
 
 /* Our view of guest memory. */
