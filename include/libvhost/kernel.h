@@ -19,7 +19,8 @@
  *   vhost-vsock and vhost-scsi run once all their rings are, and stop, all of
  *   them, when the first one is stopped or disabled.
  * - With VH_F_ACCESS_PLATFORM the kernel asks for translations: wait for
- *   vh_backend_fd() and call vh_backend_dispatch(), which calls iotlb_miss.
+ *   vh_backend_fd() and call vh_backend_dispatch(), which calls iotlb_miss. The
+ *   used ring must be in the IOTLB before the ring runs (-EFAULT).
  * - There is no config space and no status: the program has them itself.
  * - The process that calls vh_backend_set_owner() is the one whose memory
  *   the kernel uses, and no other one may go on with the handle.

@@ -166,7 +166,7 @@ int vdpa_get_vring_base(struct vh_backend *b, uint32_t q, uint32_t *ret)
 {
 	struct vdpa *v = vdpa_of(b);
 	struct vhi_vring *vring;
-	uint32_t base;
+	uint32_t base = 0;
 	int r = vdpa_check_queue(v, q);
 
 	if (r < 0)

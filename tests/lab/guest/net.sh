@@ -11,3 +11,4 @@ tunctl -t tap0
 ifconfig tap0 192.0.2.1 netmask 255.255.255.0 up
 
 lab-probe net tap0
+lab-net tap0

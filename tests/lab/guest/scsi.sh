@@ -19,3 +19,4 @@ ln -s "$PWD/core/rd_mcp_0/lab" "vhost/$wwn/tpgt_1/lun/lun_0/lab"
 cd /
 
 lab-probe scsi "$wwn"
+lab-scsi "$wwn"

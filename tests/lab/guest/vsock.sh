@@ -8,3 +8,4 @@ set -eu
 modprobe -a vhost_vsock vsock_loopback
 
 lab-probe vsock
+lab-vsock
