@@ -230,6 +230,8 @@ struct vh_user_client_info {
 	uint64_t offered;	    /* features that the back-end offers */
 	uint64_t features;	    /* as set last, with bit 30 */
 	uint64_t protocol_features; /* as negotiated */
+	/* those that the back-end offers; 0: it negotiates none */
+	uint64_t protocol_offered;
 };
 
 /*

@@ -303,6 +303,7 @@ int vh_user_client_get_info(const struct vh_backend *backend,
 	all.offered = c->offered;
 	all.features = c->context.features;
 	all.protocol_features = c->context.protocol_features;
+	all.protocol_offered = c->protocol_offered;
 	memcpy(info, &all, all.size < sizeof(all) ? all.size : sizeof(all));
 	return 0;
 }

@@ -47,6 +47,7 @@ struct vhi_client {
 	uint32_t timeout_ms;
 	struct vh_message_context context;
 	uint64_t offered; /* features, without bit 30 */
+	uint64_t protocol_offered;
 	uint32_t queue_num;
 	uint32_t slots;
 	struct vh_fault end; /* why the connection has ended */

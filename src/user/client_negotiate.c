@@ -77,6 +77,7 @@ static int agree(struct vhi_client *c, uint64_t mask)
 
 	if (r < 0)
 		return r;
+	c->protocol_offered = theirs;
 	if (!mask)
 		mask = ~F(INBAND_NOTIFICATIONS);
 	ours = consistent(theirs & mask & KNOWN);
