@@ -32,9 +32,9 @@
  *   mapped then, but what vh_backend_iotlb_update() says. The device can't
  *   ask for missing entries. An invalidation takes whole entries.
  * - vh_backend_get_vring_base() on a running device suspends all of it;
- *   -EOPNOTSUPP: it can't be suspended, or doesn't tell positions. The first
- *   vh_backend_set_vring_kick() after that lets it go on, if it can be
- *   resumed.
+ *   -EOPNOTSUPP: it can't be suspended, or doesn't tell positions. It goes on,
+ *   if it can be resumed, when all rings that were stopped in this way are
+ *   started again, by vh_backend_set_vring_kick().
  * - A ring may go without a kick descriptor (-1), if there is a doorbell.
  * - vh_backend_dispatch() tells of changes of the config space.
  *

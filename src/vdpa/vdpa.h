@@ -15,6 +15,7 @@
 /* What is known of a queue beside its ring. */
 struct vdpa_queue {
 	int call;	/* a copy; -1: none */
+	bool held;	/* stopped with the device, which is suspended */
 	void *doorbell; /* NULL: isn't mapped */
 };
 

@@ -47,6 +47,7 @@ void vdpa_forget_vrings(struct vdpa *v)
 			vhi_fault_clear(&v->backend.fault);
 		vhi_fd_close(&vring->kick);
 		*vring = (struct vhi_vring){.kick = -1};
+		v->queues[i].held = false;
 	}
 }
 
@@ -176,24 +177,31 @@ int vdpa_get_vring_base(struct vh_backend *b, uint32_t q, uint32_t *ret)
 		r = vdpa_suspend(v);
 	if (r >= 0)
 		r = vhi_ring_get_base(&v->node, q, vdpa_is_packed(v), &base);
-	/* So that it stays stopped when other rings go on. */
-	if (r >= 0 && vring->started && v->suspended && vring->enabled)
-		r = vhi_ring_set(&v->node, VHI_VDPA_SET_VRING_ENABLE, q, 0);
 	if (r < 0)
 		return about(v, q, r);
+	v->queues[q].held |= vring->started && v->suspended;
 	vring->started = false;
 	*ret = base;
 	return 0;
 }
 
-/* A ring that was stopped by suspending the device. */
+/*
+ * A ring starts again that was stopped with the device. The kernel takes new
+ * positions only while it is suspended, so the last of them lets it go on.
+ */
 static int go_on(struct vdpa *v, uint32_t q)
 {
-	int r = 0;
+	bool held = v->queues[q].held;
+	int r;
 
-	if (v->vrings[q].enabled)
-		r = vhi_ring_set(&v->node, VHI_VDPA_SET_VRING_ENABLE, q, 1);
-	return r < 0 || !v->suspended ? r : vdpa_resume(v);
+	v->queues[q].held = false;
+	for (uint32_t i = 0; i < v->num_queues; i++)
+		if (v->queues[i].held)
+			return 0;
+	r = held && v->suspended ? vdpa_resume(v) : 0;
+	if (r < 0)
+		v->queues[q].held = held;
+	return r;
 }
 
 int vdpa_set_vring_kick(struct vh_backend *b, uint32_t q, int fd)
@@ -219,7 +227,7 @@ int vdpa_set_vring_kick(struct vh_backend *b, uint32_t q, int fd)
 					       NULL, "kick descriptor %d", fd));
 	}
 	r = vhi_ring_set_fd(&v->node, VHI_SET_VRING_KICK, q, copy);
-	if (r >= 0 && !vring->started && v->status & VDPA_S_DRIVER_OK)
+	if (r >= 0)
 		r = go_on(v, q);
 	if (r < 0) {
 		vhi_fd_close(&copy);

@@ -119,7 +119,6 @@ static void test_vdpa_rings_stop(void **state)
 	assert_int_equal(value, 0x77);
 	shim_expect(N_VDPA_SUSPEND, NULL, 0);
 	shim_expect_2(N_GET_VRING_BASE, 0, 0);
-	shim_expect_2(N_VDPA_SET_VRING_ENABLE, 0, 0);
 	/* Once more: it is stopped. */
 	OK(vh_backend_get_vring_base(b, 0, &value));
 	shim_expect_2(N_GET_VRING_BASE, 0, 0);
@@ -129,9 +128,42 @@ static void test_vdpa_rings_stop(void **state)
 	shim_forget();
 	OK(vh_backend_set_vring_kick(b, 0, box->event));
 	shim_expect_any(N_SET_VRING_KICK);
-	shim_expect_2(N_VDPA_SET_VRING_ENABLE, 0, 1);
 	shim_expect(N_VDPA_RESUME, NULL, 0);
 	shim_expect_nothing();
+}
+
+/* Of two rings the second to start again is the one that resumes. */
+static void test_vdpa_rings_stop_two(void **state)
+{
+	struct box *box = *state;
+	struct vh_backend *b = box->backend;
+	const uint32_t base[2][2] = {{0, 3}, {1, 4}};
+	uint32_t value = 0;
+
+	box_prepare(box);
+	OK(vh_backend_set_vring_num(b, 1, 256));
+	OK(vh_backend_set_vring_addr(b, 1, &good));
+	for (uint32_t i = 0; i < 2; i++) {
+		OK(vh_backend_set_vring_kick(b, i, box->event));
+		OK(vh_backend_set_vring_enable(b, i, true));
+	}
+	box_status(box, 15);
+	for (uint32_t i = 0; i < 2; i++) {
+		shim_answer(N_GET_VRING_BASE, base[i], sizeof(base[i]));
+		OK(vh_backend_get_vring_base(b, i, &value));
+	}
+	assert_int_equal(shim_count(N_VDPA_SUSPEND), 1);
+	shim_forget();
+	OK(vh_backend_set_vring_kick(b, 0, box->event));
+	OK(vh_backend_set_vring_base(b, 1, 4));
+	assert_int_equal(shim_count(N_VDPA_RESUME), 0);
+	/* It fails, and so the ring isn't started. */
+	shim_fail(N_VDPA_RESUME, EIO);
+	box_fails(box, vh_backend_set_vring_kick(b, 1, box->event), -EIO);
+	shim_fail(N_VDPA_RESUME, 0);
+	OK(vh_backend_set_vring_base(b, 1, 4));
+	OK(vh_backend_set_vring_kick(b, 1, box->event));
+	assert_int_equal(shim_count(N_VDPA_RESUME), 2);
 }
 
 /* A device that can't be suspended: only a reset stops it. */
@@ -287,6 +319,7 @@ int main(void)
 	    FULL(test_vdpa_rings_packed),
 	    FULL(test_vdpa_rings_refused),
 	    FULL(test_vdpa_rings_stop),
+	    FULL(test_vdpa_rings_stop_two),
 	    PLAIN(test_vdpa_rings_stop_not),
 	    PLAIN(test_vdpa_rings_no_position),
 	    FULL(test_vdpa_rings_enable_late),
