@@ -220,6 +220,7 @@ static void set_up(struct vmm *vmm, uint64_t features)
 	struct vh_region region = vmm_region(vmm);
 
 	vmm->features = features;
+	vmm->asks = vmm->shift;
 	VMM_OK(vmm, vh_backend_set_owner(vmm->backend));
 	VMM_OK(vmm, vh_backend_set_features(vmm->backend, features));
 	VMM_OK(vmm, vh_backend_set_mem_table(vmm->backend, &region, 1));

@@ -181,6 +181,7 @@ static void set_up(struct vmm *vmm)
 
 	vmm->features = VH_F_VERSION_1 | VH_F_EVENT_IDX | VH_F_INDIRECT_DESC |
 			(vmm->shift ? VH_F_ACCESS_PLATFORM : 0);
+	vmm->asks = vmm->shift;
 	VMM_OK(vmm, vh_backend_set_owner(vmm->backend));
 	VMM_OK(vmm, vh_backend_set_features(vmm->backend, vmm->features));
 	VMM_OK(vmm, vh_backend_set_mem_table(vmm->backend, &region, 1));

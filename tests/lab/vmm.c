@@ -129,7 +129,7 @@ void vmm_start_ring(struct vmm *vmm, struct vmm_ring *ring, uint32_t base)
 	VMM_OK(vmm, vh_backend_set_vring_base(b, ring->index, base));
 	VMM_OK(vmm, vh_backend_set_vring_addr(b, ring->index, &addr));
 	/* The kernel looks at the used ring when it starts. */
-	if (vmm->shift)
+	if (vmm->asks)
 		give(vmm, addr.used);
 	VMM_OK(vmm, vh_backend_set_vring_call(b, ring->index, ring->call));
 	VMM_OK(vmm, vh_backend_set_vring_kick(b, ring->index, ring->kick));
@@ -184,7 +184,7 @@ static bool sleep_for(struct vmm *vmm, struct vmm_ring *ring, int milliseconds)
 {
 	struct pollfd fds[2] = {
 	    {.fd = ring->call, .events = POLLIN},
-	    {.fd = vmm->shift ? vh_backend_fd(vmm->backend) : -1,
+	    {.fd = vmm->asks ? vh_backend_fd(vmm->backend) : -1,
 	     .events = POLLIN},
 	};
 	uint64_t count;

@@ -36,6 +36,7 @@ struct vmm {
 	uint64_t features;
 	/* With an IOMMU: what IOVAs have more than guest addresses. */
 	uint64_t shift;
+	bool asks;	    /* a driver that asks for what its IOTLB lacks */
 	vh_gpa missing[64]; /* asked for, and not given yet */
 	unsigned int num_missing;
 	unsigned int misses; /* so far */

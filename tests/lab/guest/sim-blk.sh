@@ -8,4 +8,5 @@ modprobe -a vdpa_sim_blk vhost_vdpa
 vdpa dev add name disk mgmtdev vdpasim_blk
 
 lab-probe block /dev/vhost-vdpa-0
+lab-vdpa sim-blk /dev/vhost-vdpa-0
 vdpa dev del disk

@@ -10,4 +10,5 @@ modprobe -a vdpa_sim_net vhost_vdpa
 vdpa dev add name card mgmtdev vdpasim_net mac 02:00:00:00:00:01
 
 lab-probe network /dev/vhost-vdpa-0
+lab-vdpa sim-net /dev/vhost-vdpa-0
 vdpa dev del card

@@ -16,4 +16,5 @@ echo 10 >/sys/class/vduse/disk/msg_timeout
 vdpa dev add name disk mgmtdev vduse
 
 lab-probe block /dev/vhost-vdpa-0
+lab-vdpa vduse /dev/vhost-vdpa-0 /tmp/disk
 vdpa dev del disk
