@@ -106,9 +106,13 @@ static int set_backend_features(struct vh_backend *b, uint64_t features)
 	return vhi_node_set_backend_features(&kernel_of(b)->node, features);
 }
 
+/* Only misses are read, and a driver without them can't be polled at all. */
 static int fd(struct vh_backend *b)
 {
-	return kernel_of(b)->node.fd;
+	if (b->capabilities & VH_CAP_IOTLB)
+		return kernel_of(b)->node.fd;
+	return vhi_fault(&b->fault, VH_FAULT_UNSUPPORTED, -EOPNOTSUPP, NULL,
+			 "the driver has nothing to say");
 }
 
 /* Notes the first error, and goes on. */
