@@ -223,9 +223,9 @@ static void add_config(struct target *t)
 	if (!(vh_backend_capabilities(t->backend) & VH_CAP_CONFIG))
 		return;
 	size = read_config(t, bytes);
-	for (uint32_t i = 0; i < size; i++)
+	for (size_t i = 0; i < size; i++)
 		snprintf(text + 2 * i, 3, "%02x", bytes[i]);
-	text[2 * size] = '\0';
+	text[2 * (size_t)size] = '\0';
 	config = json_object_new_object();
 	json_object_object_add(config, "size", json_object_new_uint64(size));
 	fields = config_fields(t->device, t->features, bytes, size);
