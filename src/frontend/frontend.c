@@ -12,13 +12,15 @@
 
 /*
  * These may mean that it is gone, or only that the kernel has no such target
- * or that one answer was wrong. Whoever is there takes another "set_owner".
+ * or that one answer was wrong. Whoever is there has features.
  */
 static void find_out(struct vh_frontend *f, int r)
 {
+	uint64_t features;
+
 	if (r != -ENODEV && r != -EPROTO && r != -ETIMEDOUT && r != -ECANCELED)
 		return;
-	if (vh_backend_set_owner(f->backend) < 0)
+	if (vh_backend_get_features(f->backend, &features) < 0)
 		vhi_frontend_note_gone(f);
 }
 
