@@ -3,12 +3,13 @@
  * libvhost: the device side of a virtqueue (virtio, "Split Virtqueues" and
  * "Packed Virtqueues"). The driver's side is in <libvhost/driver.h>.
  *
- * A virtqueue belongs to one thread at a time, allocates nothing after
- * vh_virtqueue_new() and makes no system call. Everything that the driver
- * writes is read once, into private memory, and checked there; our own
- * indices are never read back. When the driver breaks a rule the queue is
- * broken: it stays so until it is freed, gives no more chains, takes
- * completions without a word, and vh_virtqueue_fault() says why.
+ * A virtqueue belongs to one thread at a time. After vh_virtqueue_new() it
+ * allocates nothing and makes no system call, unless its map or its log
+ * changes. Everything that the driver writes is read once, into private
+ * memory, and checked there; our own indices are never read back. When the
+ * driver breaks a rule the queue is broken: it stays so until it is freed,
+ * gives no more chains, takes completions without a word, and
+ * vh_virtqueue_fault() says why.
  *
  * Most devices don't use this header: they give callbacks to
  * <libvhost/device.h>, which runs the queues for them.
@@ -116,14 +117,17 @@ struct vh_virtqueue_opts {
 
 /*
  * Makes the device side of a ring. Each of the three parts must lie in one
- * region. The index of a split used ring is taken from guest memory once,
- * here. If memory is an IOTLB that doesn't have all of the ring yet, the
- * queue waits for it: see vh_virtqueue_missing(). Takes a reference on
- * memory; *opts is copied. Errors, with words in *fault if that isn't NULL:
+ * region. Behind an IOTLB it may be scattered, by pages that can be mapped a
+ * second time, beside each other: those of ordinary shared memory can, those of
+ * huge pages only as a whole. The index of a split used ring is taken from
+ * guest memory once, here. If memory is an IOTLB that doesn't have all of the
+ * ring yet, the queue waits for it: see vh_virtqueue_missing(). Takes a
+ * reference on memory; *opts is copied. Errors, with words in *fault if that
+ * isn't NULL:
  *   -EINVAL  num is no size that the ring can have, opts->size is 0, or base
  *            is outside the ring
  *   -E2BIG   *opts is of a newer library
- *   -EFAULT  a part is misaligned or not wholly in one region
+ *   -EFAULT  a part is misaligned, or doesn't lie so
  *   -EINVAL  the in-flight area is too small or contradicts the ring
  *   -ENOMEM
  */

@@ -4,6 +4,8 @@
 #include <base/check.h>
 #include <base/fault.h>
 #include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
 
 void queue_wait(struct vh_virtqueue *queue, vh_gpa iova, uint32_t access)
 {
@@ -22,55 +24,10 @@ bool vh_virtqueue_missing(const struct vh_virtqueue *queue, vh_gpa *ret_iova,
 	return true;
 }
 
-/* True if the queue must wait: an IOTLB has a hole where the part is. */
-static bool part_is_missing(struct vh_virtqueue *queue,
-			    const struct vh_memory *memory,
-			    const struct ring_part *part)
-{
-	struct vhi_hit hit;
-	vh_gpa at = part->at;
-
-	if (!vh_iotlb_guest(memory) || vhi_range_wraps(part->at, part->size))
-		return false;
-	while (at - part->at < part->size) {
-		if (!vhi_memory_find(memory, at, &hit)) {
-			queue_wait(queue, at, part->access);
-			return true;
-		}
-		at = hit.base + hit.size;
-	}
-	return false;
-}
-
-static void *part_host(const struct vh_memory *memory,
-		       const struct ring_part *part, vh_gpa *ret_guest)
-{
-	struct vhi_hit hit = {0};
-	void *host;
-
-	if (part->at % part->alignment)
-		return NULL;
-	host = vhi_translate(memory, &hit, part->at, part->size);
-	/* A region may be mapped with another alignment than its own. */
-	if ((uintptr_t)host % part->alignment || part->access & ~hit.access)
-		return NULL;
-	*ret_guest = hit.guest + (part->at - hit.base);
-	return host;
-}
-
 static int say_part(const struct vh_virtqueue *queue,
-		    const struct vh_memory *memory,
-		    const struct ring_part *part, struct vh_fault *fault)
+		    const struct ring_part *part, const char *why,
+		    struct vh_fault *fault)
 {
-	const char *why = "isn't in one region";
-	struct vhi_hit hit = {0};
-
-	if (part->at % part->alignment)
-		why = "isn't aligned";
-	else if (vhi_translate(memory, &hit, part->at, part->size))
-		why = part->access & ~hit.access
-			  ? "may not be accessed so"
-			  : "isn't aligned where it is mapped";
 	vhi_fault(fault, VH_FAULT_RING_ADDR, -EFAULT, "virtio, Virtqueues",
 		  "queue %u: the %s at 0x%" PRIx64 ", %" PRIu64
 		  " bytes, aligned to %" PRIu64 ", %s",
@@ -81,23 +38,95 @@ static int say_part(const struct vh_virtqueue *queue,
 	return -EFAULT;
 }
 
+/*
+ * All of a part is there, for the access that it needs. -EAGAIN: an IOTLB has
+ * a hole where the part is, and the queue waits.
+ */
+static int check_part(struct vh_virtqueue *queue,
+		      const struct vh_memory *memory,
+		      const struct ring_part *part, struct vh_fault *fault)
+{
+	bool iotlb = vh_iotlb_guest(memory);
+	uint32_t allowed = part->access;
+	struct vhi_hit hit = {0};
+	vh_gpa at = part->at;
+
+	if (part->at % part->alignment)
+		return say_part(queue, part, "isn't aligned", fault);
+	if (vhi_range_wraps(part->at, part->size) ||
+	    (!iotlb && !vhi_translate(memory, &hit, part->at, part->size)))
+		return say_part(queue, part, "isn't in one region", fault);
+	for (; iotlb && at - part->at < part->size; at = hit.base + hit.size) {
+		if (!vhi_memory_find(memory, at, &hit)) {
+			queue_wait(queue, at, part->access);
+			return -EAGAIN;
+		}
+		allowed &= hit.access;
+	}
+	if (allowed != part->access)
+		return say_part(queue, part, "may not be accessed so", fault);
+	return 0;
+}
+
+/* A view of the part; the old one, if memory has it in the same places. */
+static int view_part(const struct vh_virtqueue *queue,
+		     const struct vh_memory *memory,
+		     const struct ring_part *part, const struct vhi_view *old,
+		     struct vhi_view *ret_view, struct vh_fault *fault)
+{
+	char why[64];
+	int r = 0;
+
+	if (old->mapped &&
+	    vhi_view_is_same(queue->ring_memory, memory, part->at, part->size))
+		*ret_view = *old;
+	else
+		r = vhi_view_open(memory, part->at, part->size, ret_view);
+	if (r == -EDOM)
+		return say_part(queue, part,
+				"is scattered, and not by whole pages", fault);
+	if (r < 0) {
+		snprintf(why, sizeof(why),
+			 "is scattered and can't be mapped again: error %d",
+			 -r);
+		return say_part(queue, part, why, fault);
+	}
+	/* A region may be mapped with another alignment than its own. */
+	if ((uintptr_t)ret_view->host % part->alignment)
+		return say_part(queue, part, "isn't aligned where it is mapped",
+				fault);
+	return 0;
+}
+
+/* Closes those that aren't kept. */
+static void close_views(struct vhi_view views[RING_PARTS],
+			const struct vhi_view kept[RING_PARTS])
+{
+	for (unsigned int i = 0; i < RING_PARTS; i++)
+		if (views[i].mapped != kept[i].mapped)
+			vhi_view_close(&views[i]);
+}
+
+/* Puts a view of each part into queue->views. */
 static int find_parts(struct vh_virtqueue *queue,
 		      const struct vh_memory *memory,
-		      const struct ring_part parts[], void *ret_hosts[],
+		      const struct ring_part parts[RING_PARTS],
 		      struct vh_fault *fault)
 {
-	vh_gpa guests[3];
+	struct vhi_view views[RING_PARTS] = {{0}};
+	int r = 0;
 
-	for (unsigned int i = 0; i < 3; i++) {
-		ret_hosts[i] = part_host(memory, &parts[i], &guests[i]);
-		if (ret_hosts[i])
-			continue;
-		if (part_is_missing(queue, memory, &parts[i]))
-			return -EAGAIN;
-		return say_part(queue, memory, &parts[i], fault);
+	for (unsigned int i = 0; r == 0 && i < RING_PARTS; i++)
+		r = check_part(queue, memory, &parts[i], fault);
+	for (unsigned int i = 0; r == 0 && i < RING_PARTS; i++)
+		r = view_part(queue, memory, &parts[i], &queue->views[i],
+			      &views[i], fault);
+	if (r < 0) {
+		close_views(views, queue->views);
+		return r;
 	}
-	queue->ring_guest = guests[0];
-	queue->used_guest = guests[2];
+	close_views(queue->views, views);
+	memcpy(queue->views, views, sizeof(views));
 	return 0;
 }
 
@@ -105,40 +134,38 @@ static int split_attach(struct vh_virtqueue *queue,
 			const struct vh_memory *memory, struct vh_fault *fault)
 {
 	uint64_t num = queue->num;
-	const struct ring_part parts[3] = {
+	const struct ring_part parts[RING_PARTS] = {
 	    {"descriptor table", queue->descriptors_at, 16 * num, 16,
 	     VH_ACCESS_READ},
 	    {"available ring", queue->avail_at, 6 + 2 * num, 2, VH_ACCESS_READ},
 	    {"used ring", queue->used_at, 6 + 8 * num, 4, VH_ACCESS_WRITE},
 	};
-	void *hosts[3];
-	int r = find_parts(queue, memory, parts, hosts, fault);
+	int r = find_parts(queue, memory, parts, fault);
 
 	if (r < 0)
 		return r;
-	queue->split.descriptors = hosts[0];
-	queue->split.avail = hosts[1];
-	queue->split.used = hosts[2];
+	queue->split.descriptors = queue->views[0].host;
+	queue->split.avail = queue->views[1].host;
+	queue->split.used = queue->views[2].host;
 	return 0;
 }
 
 static int packed_attach(struct vh_virtqueue *queue,
 			 const struct vh_memory *memory, struct vh_fault *fault)
 {
-	const struct ring_part parts[3] = {
+	const struct ring_part parts[RING_PARTS] = {
 	    {"descriptor ring", queue->descriptors_at,
 	     UINT64_C(16) * queue->num, 16, VH_ACCESS_READ | VH_ACCESS_WRITE},
 	    {"driver event suppression", queue->avail_at, 4, 4, VH_ACCESS_READ},
 	    {"device event suppression", queue->used_at, 4, 4, VH_ACCESS_WRITE},
 	};
-	void *hosts[3];
-	int r = find_parts(queue, memory, parts, hosts, fault);
+	int r = find_parts(queue, memory, parts, fault);
 
 	if (r < 0)
 		return r;
-	queue->packed.descriptors = hosts[0];
-	queue->packed.driver_event = hosts[1];
-	queue->packed.device_event = hosts[2];
+	queue->packed.descriptors = queue->views[0].host;
+	queue->packed.driver_event = queue->views[1].host;
+	queue->packed.device_event = queue->views[2].host;
 	return 0;
 }
 
@@ -170,7 +197,17 @@ int ring_attach(struct vh_virtqueue *queue, const struct vh_memory *memory,
 		return r;
 	vh_memory_unref(queue->ring_memory);
 	queue->ring_memory = vh_memory_ref(memory);
+	queue->log.hit = (struct vhi_hit){0};
 	return queue->started ? 0 : first_attach(queue, fault);
+}
+
+void ring_detach(struct vh_virtqueue *queue)
+{
+	const struct vhi_view none[RING_PARTS] = {{0}};
+
+	close_views(queue->views, none);
+	vh_memory_unref(queue->ring_memory);
+	queue->ring_memory = NULL;
 }
 
 static bool is_unpublished(const struct vh_virtqueue *queue)
@@ -188,6 +225,5 @@ void ring_detach_if_idle(struct vh_virtqueue *queue)
 	if (!queue->waits || queue->ring_memory == queue->epoch->memory ||
 	    vh_virtqueue_inflight(queue) || is_unpublished(queue))
 		return;
-	vh_memory_unref(queue->ring_memory);
-	queue->ring_memory = NULL;
+	ring_detach(queue);
 }

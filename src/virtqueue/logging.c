@@ -79,22 +79,45 @@ void log_written(struct vh_virtqueue *queue, const struct slot *slot,
 		vhi_log_flush(epoch->log, &queue->log.cache);
 }
 
+/*
+ * size bytes at an address of the ring's, where they are in guest-physical
+ * memory: behind an IOMMU that may be another place for each page.
+ */
+static void log_place(struct vh_virtqueue *queue, vh_gpa at, uint64_t size)
+{
+	struct vhi_hit *hit = &queue->log.hit;
+	uint64_t part;
+
+	for (; size; at += part, size -= part) {
+		/* All of the ring was found in this map. */
+		if (at - hit->base >= hit->size &&
+		    !vhi_memory_find(queue->ring_memory, at, hit))
+			return;
+		part = hit->size - (at - hit->base);
+		if (part > size)
+			part = size;
+		vhi_log_note(queue->epoch->log, &queue->log.cache,
+			     hit->guest + (at - hit->base), part);
+	}
+}
+
 /* Behind an IOMMU the address that was given is an IOVA, as the ring's are. */
 void log_ring(struct vh_virtqueue *queue, uint64_t offset, uint64_t size)
 {
-	vh_gpa at = vh_iotlb_guest(queue->ring_memory) ? queue->used_guest
-						       : queue->log.at;
-
-	vhi_log_note(queue->epoch->log, &queue->log.cache, at + offset, size);
+	if (vh_iotlb_guest(queue->ring_memory))
+		log_place(queue, queue->used_at + offset, size);
+	else
+		vhi_log_note(queue->epoch->log, &queue->log.cache,
+			     queue->log.at + offset, size);
 }
 
 /* A packed ring is logged where it is. */
 void log_descriptor(struct vh_virtqueue *queue, uint32_t place)
 {
-	vhi_log_note(queue->epoch->log, &queue->log.cache,
-		     queue->ring_guest +
-			 place * (uint64_t)sizeof(struct raw_descriptor),
-		     sizeof(struct raw_descriptor));
+	log_place(queue,
+		  queue->descriptors_at +
+		      place * (uint64_t)sizeof(struct raw_descriptor),
+		  sizeof(struct raw_descriptor));
 }
 
 void log_first_descriptor(struct vh_virtqueue *queue)

@@ -375,7 +375,7 @@ void vh_virtqueue_free(struct vh_virtqueue *queue)
 		vh_memory_unref(queue->epochs[i].memory);
 		vh_dirty_log_unref(queue->epochs[i].log);
 	}
-	vh_memory_unref(queue->ring_memory);
+	ring_detach(queue);
 	if (queue->slots)
 		munmap(queue->slots, queue->arena_size);
 	if (queue->log.ranges)
@@ -488,8 +488,7 @@ void vh_virtqueue_break(struct vh_virtqueue *queue, uint32_t code,
 	log_flush(queue);
 	queue->broken = true;
 	/* Nothing is written to its ring any more. */
-	vh_memory_unref(queue->ring_memory);
-	queue->ring_memory = NULL;
+	ring_detach(queue);
 	queue_choose(queue);
 }
 

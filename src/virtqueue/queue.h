@@ -22,6 +22,7 @@
 #include <libvhost/virtqueue.h>
 #include <memory/log.h>
 #include <memory/translate.h>
+#include <memory/view.h>
 
 #define LIKELY(x)     __builtin_expect(!!(x), 1)
 #define UNLIKELY(x)   __builtin_expect(!!(x), 0)
@@ -160,6 +161,9 @@ struct run {
 	uint16_t head;	      /* of the last */
 };
 
+/* The Descriptor Area, the Driver Area and the Device Area. */
+#define RING_PARTS 3
+
 /* What depends on the ring's format and on what is switched on. */
 struct ring_ops {
 	int (*pop)(struct vh_virtqueue *queue, struct vh_chain *chains[],
@@ -193,6 +197,7 @@ struct log_range {
 struct ring_log {
 	bool on; /* the ring's own areas are logged */
 	vh_gpa at;
+	struct vhi_hit hit; /* where the ring was logged last, in ring_memory */
 	struct vhi_log_cache cache;
 	struct log_range *ranges; /* NULL: never logged */
 	size_t ranges_size;
@@ -254,11 +259,9 @@ struct vh_virtqueue {
 	bool started; /* the ring's indices are known */
 	uint32_t missing_access;
 	vh_gpa missing;
-	/* the map in which the ring was found last */
+	/* the map in which the ring was found last, and its parts there */
 	struct vh_memory *ring_memory;
-	/* in guest-physical addresses: the descriptors, what is used */
-	vh_gpa ring_guest;
-	vh_gpa used_guest;
+	struct vhi_view views[RING_PARTS];
 
 	struct epoch epochs[EPOCHS];
 	vh_gpa descriptors_at;
@@ -306,7 +309,9 @@ struct ring_part {
  */
 int ring_attach(struct vh_virtqueue *queue, const struct vh_memory *memory,
 		struct vh_fault *fault);
-/* Lets go of what was found, if the queue waits and nothing needs it. */
+/* Lets go of what was found. */
+void ring_detach(struct vh_virtqueue *queue);
+/* The same, if the queue waits and nothing needs it. */
 void ring_detach_if_idle(struct vh_virtqueue *queue);
 
 /* Begins at queue->base. -EINVAL, with words, if that isn't in the ring. */

@@ -36,7 +36,8 @@ void driven_renew(struct driven *d)
 	opts.index = d->index;
 	opts.num = d->num;
 	opts.features = d->session->features;
-	opts.ring = guest_at(&d->session->guest, d->block, size);
+	opts.ring =
+	    d->view ? d->view : guest_at(&d->session->guest, d->block, size);
 	opts.ring_at = d->iova ? d->iova : d->block;
 	opts.table_entries = d->table_entries;
 	assert_non_null(opts.ring);

@@ -23,6 +23,7 @@ struct driven {
 	uint32_t num;
 	uint32_t table_entries;
 	uint64_t block; /* guest address of the ring's memory */
+	void *view;	/* where it is mapped in another order; NULL: nowhere */
 	uint64_t iova;	/* of the same, if there is an IOMMU, or 0 */
 	uint32_t base;	/* where it starts next */
 	uint32_t flags; /* of SET_VRING_ADDR */

@@ -2,6 +2,7 @@
 #include "iommu.h"
 
 #include <poll.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 
 #define RING_IOVA UINT64_C(0x700000000000)
@@ -69,6 +70,40 @@ void iommu_make(struct iommu *mmu, struct driven *d, unsigned int index,
 	iommu_map(mmu, d->iova, d->block, size, IOMMU_RW, false);
 	/* nothing else lies in its last page */
 	guest_alloc(&mmu->session->guest, IOMMU_PAGE, IOMMU_PAGE);
+}
+
+/* In whole pages. */
+static size_t ring_size(const struct iommu *mmu, const struct driven *d)
+{
+	size_t size = vh_driver_queue_size(d->num, mmu->session->features, 0);
+
+	return (size + IOMMU_PAGE - 1) / IOMMU_PAGE * IOMMU_PAGE;
+}
+
+void iommu_scatter(struct iommu *mmu, struct driven *d)
+{
+	const struct guest *guest = &mmu->session->guest;
+	size_t size = ring_size(mmu, d), at;
+
+	d->view =
+	    mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	assert_true(d->view != MAP_FAILED);
+	for (at = 0; at < size; at += IOMMU_PAGE) {
+		uint64_t to = d->block + (size - IOMMU_PAGE - at);
+		uint8_t *there = guest_at(guest, to, IOMMU_PAGE);
+
+		assert_true(mmap((char *)d->view + at, IOMMU_PAGE,
+				 PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
+				 guest->fd, there - guest->map) != MAP_FAILED);
+		find(mmu, d->iova + at)->guest = to;
+	}
+	driven_renew(d);
+}
+
+void iommu_gather(struct iommu *mmu, struct driven *d)
+{
+	munmap(d->view, ring_size(mmu, d));
+	d->view = NULL;
 }
 
 static int update(struct iommu *mmu, const struct iommu_page *page)

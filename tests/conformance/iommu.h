@@ -40,6 +40,13 @@ void iommu_map(struct iommu *mmu, uint64_t iova, uint64_t guest, uint64_t size,
 void iommu_make(struct iommu *mmu, struct driven *d, unsigned int index,
 		uint32_t num);
 
+/*
+ * Turns the pages of a ring that was just made round: the last comes first in
+ * guest memory. Takes a mapping, which iommu_gather() gives back.
+ */
+void iommu_scatter(struct iommu *mmu, struct driven *d);
+void iommu_gather(struct iommu *mmu, struct driven *d);
+
 /* Tells the back-end a page before it asks. */
 int iommu_update(struct iommu *mmu, uint64_t iova);
 /* All pages of a ring. */

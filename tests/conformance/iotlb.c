@@ -281,6 +281,58 @@ static void test_conformance_iotlb_forbidden_ring(void **state)
 	iommu_bench_close(&b, 1);
 }
 
+/*
+ * Its pages lie in guest memory in another order than in IOVAs. One goes away
+ * and comes back; at last one is cut, which can't be.
+ */
+static void scattered(struct fixture *f, uint64_t features)
+{
+	struct vh_driver_used used;
+	struct vh_fault fault;
+	struct iommu_bench b;
+	struct driven *d = &b.d[0];
+	unsigned int i;
+
+	iommu_open(&b.mmu, f, 1, features, 0);
+	iommu_make(&b.mmu, d, 0, 1024);
+	iommu_scatter(&b.mmu, d);
+	b.guest = guest_alloc(&f->session.guest, 2 * IOMMU_HALF, IOMMU_PAGE);
+	iommu_map(&b.mmu, IOMMU_BUFFERS, b.guest, 2 * IOMMU_HALF, IOMMU_RW,
+		  true);
+	driven_start(d);
+	for (i = 0; i < 3000; i++) {
+		iommu_echo(&b.mmu, d, IOMMU_BUFFERS + i % 5000, 100);
+		if (i % 300 == 0)
+			must(iommu_invalidate(
+			    &b.mmu, d->iova + i / 300 % 4 * IOMMU_PAGE, 1));
+	}
+	driven_stop(d);
+	assert_int_equal(d->base, vh_driver_queue_base(d->ring));
+	driven_start(d);
+	iommu_echo(&b.mmu, d, IOMMU_BUFFERS, 100);
+	must(fe_send_iotlb(
+	    &f->session.fe,
+	    &(struct fe_iotlb){d->iova + 2 * IOMMU_PAGE, 16,
+			       guest_user(&f->session.guest, b.guest), IOMMU_RW,
+			       FE_IOTLB_UPDATE}));
+	assert_int_equal(iommu_wait(&b.mmu, d, &used), -EIO);
+	vh_user_server_fault(f->server.server, &fault);
+	assert_int_equal(fault.code, VH_FAULT_RING_ADDR);
+	assert_non_null(strstr(fault.text, "scattered"));
+	iommu_gather(&b.mmu, d);
+	iommu_bench_close(&b, 1);
+}
+
+static void test_conformance_iotlb_scattered_ring_split(void **state)
+{
+	scattered(*state, 0);
+}
+
+static void test_conformance_iotlb_scattered_ring_packed(void **state)
+{
+	scattered(*state, FE_F_PACKED);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -297,6 +349,8 @@ int main(void)
 	    fixture_test(test_conformance_iotlb_forbidden_split),
 	    fixture_test(test_conformance_iotlb_forbidden_packed),
 	    fixture_test(test_conformance_iotlb_forbidden_ring),
+	    fixture_test(test_conformance_iotlb_scattered_ring_split),
+	    fixture_test(test_conformance_iotlb_scattered_ring_packed),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
