@@ -135,7 +135,8 @@ VH_API VH_MUST_CHECK int vh_memory_guest_to_user(const struct vh_memory *memory,
  * support"). Like any map it is an immutable value; a change makes a new one,
  * and so a worker's answers don't change under its hands. It holds the map of
  * guest memory that its entries lead to. What a virtqueue doesn't find in an
- * IOTLB it waits for; what it isn't allowed to access breaks it.
+ * IOTLB it waits for; what it isn't allowed to access breaks it, and so does a
+ * chain that needs more than half of VH_IOTLB_MAX_ENTRIES when all are in use.
  *
  * All functions that look into a map work on an IOTLB, with an entry for a
  * region and its IOVA for a guest address, whatever access it allows.
@@ -166,8 +167,9 @@ VH_API VH_MUST_CHECK int vh_iotlb_new(const struct vh_memory *guest,
  * has of the same IOVAs gives way, in part if the ranges overlap in part. An
  * entry over several regions of guest memory is kept as several. Neighbours
  * that are neighbours in guest memory, in one region and with the same
- * access, are one. When there are VH_IOTLB_MAX_ENTRIES, those of the lowest
- * IOVAs outside the new one go: an IOTLB is a cache. old stays the caller's.
+ * access, are one. When there are VH_IOTLB_MAX_ENTRIES, some go, since an IOTLB
+ * is a cache: those of the lowest IOVAs, but none of the last 3072 that were
+ * added. old stays the caller's.
  *   -EINVAL  the size is 0, a range wraps 2^64, access is 0 or unknown, or
  *            old is no IOTLB
  *   -EFAULT  the entry leads outside guest memory
@@ -181,7 +183,7 @@ VH_API VH_MUST_CHECK int vh_iotlb_update(const struct vh_memory *old,
 /*
  * Makes an IOTLB without what old has of a range (VHOST_IOTLB_INVALIDATE);
  * entries that overlap its ends keep their rest. A range that wraps ends at
- * 2^64. When that cuts one of VH_IOTLB_MAX_ENTRIES in two, the lowest goes.
+ * 2^64. When that cuts one of VH_IOTLB_MAX_ENTRIES in two, one goes, as above.
  * -EINVAL: the size is 0, or old is no IOTLB; -ENOMEM.
  */
 VH_API VH_MUST_CHECK int vh_iotlb_invalidate(const struct vh_memory *old,

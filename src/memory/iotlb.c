@@ -26,6 +26,12 @@ struct row {
 	struct vhi_region_rest rest;
 };
 
+/*
+ * The last so many rows that were added stay, if there is anything else to let
+ * go of: who asks for fewer, one after the other, has all of them in the end.
+ */
+#define KEPT_ROWS (VH_IOTLB_MAX_ENTRIES / 4 * 3)
+
 /* An IOTLB without rows, which has room for some. Takes a reference on guest */
 static struct vh_memory *iotlb_alloc(const struct vh_memory *guest,
 				     unsigned int room)
@@ -141,6 +147,8 @@ static void append(struct vh_memory *iotlb, const struct row *row)
 
 	if (goes_on(iotlb, row)) {
 		iotlb->sizes[at - 1] += row->size;
+		if (iotlb->rest[at - 1].added < row->rest.added)
+			iotlb->rest[at - 1].added = row->rest.added;
 		return;
 	}
 	iotlb->bases[at] = row->iova;
@@ -286,17 +294,36 @@ static int count_pieces(const struct vh_memory *guest,
 	return count;
 }
 
-/* Lets go of the lowest rows of too many, but for those from keep to end. */
-static void evict(struct vh_memory *iotlb, unsigned int keep, unsigned int end)
+/* The lowest row that was added before the last so many; or count. */
+static unsigned int first_older(const struct vh_memory *iotlb, uint64_t rows)
 {
-	unsigned int excess, below;
+	unsigned int at = 0;
 
-	if (iotlb->count <= VH_IOTLB_MAX_ENTRIES)
-		return;
-	excess = iotlb->count - VH_IOTLB_MAX_ENTRIES;
-	below = excess < keep ? excess : keep;
-	rows_drop(iotlb, end, excess - below);
-	rows_drop(iotlb, 0, below);
+	while (at < iotlb->count && iotlb->added - iotlb->rest[at].added < rows)
+		at++;
+	return at;
+}
+
+/*
+ * Whose turn it is to go. All rows may be new where invalidations have cut them
+ * to pieces; but what an update adds is newer than all others.
+ */
+static unsigned int find_victim(const struct vh_memory *iotlb)
+{
+	unsigned int at = first_older(iotlb, KEPT_ROWS);
+
+	if (at == iotlb->count)
+		at = first_older(iotlb, 1);
+	return at == iotlb->count ? 0 : at;
+}
+
+_Static_assert(VH_MEMORY_MAX_REGIONS < VH_IOTLB_MAX_ENTRIES,
+	       "room for all that an update adds");
+
+static void evict(struct vh_memory *iotlb)
+{
+	while (iotlb->count > VH_IOTLB_MAX_ENTRIES)
+		rows_drop(iotlb, find_victim(iotlb), 1);
 }
 
 static int no_memory(struct vh_fault *fault, unsigned int count)
@@ -324,16 +351,17 @@ int vh_iotlb_update(const struct vh_memory *old,
 	iotlb = iotlb_alloc(old->guest, old->count + (unsigned int)err + 1);
 	if (!iotlb)
 		return no_memory(fault, old->count + 1);
+	iotlb->added = old->added + (unsigned int)err;
 	append_below(iotlb, old, entry->iova);
 	while (left.size > 0) {
 		struct row row = resolve(old->guest, &left);
 
+		row.rest.added = iotlb->added;
 		append(iotlb, &row);
 		skip(&left, row.size);
 	}
 	append_above(iotlb, old, last);
-	evict(iotlb, vhi_map_search(iotlb, entry->iova),
-	      vhi_map_search(iotlb, last) + 1);
+	evict(iotlb);
 	vhi_guide_make(iotlb);
 	*ret_iotlb = iotlb;
 	return 0;
@@ -356,9 +384,10 @@ int vh_iotlb_invalidate(const struct vh_memory *old, vh_gpa iova, uint64_t size,
 	iotlb = iotlb_alloc(old->guest, old->count + 1);
 	if (!iotlb)
 		return no_memory(fault, old->count);
+	iotlb->added = old->added;
 	append_below(iotlb, old, iova);
 	append_above(iotlb, old, last);
-	evict(iotlb, iotlb->count, iotlb->count);
+	evict(iotlb);
 	vhi_guide_make(iotlb);
 	*ret_iotlb = iotlb;
 	return 0;
@@ -374,6 +403,7 @@ int vh_iotlb_rebase(const struct vh_memory *old, const struct vh_memory *guest,
 	iotlb = iotlb_alloc(guest, old->count);
 	if (!iotlb)
 		return -ENOMEM;
+	iotlb->added = old->added;
 	for (unsigned int i = 0; i < old->count; i++) {
 		struct vh_iotlb_entry entry = {
 		    .iova = old->bases[i],
@@ -383,6 +413,7 @@ int vh_iotlb_rebase(const struct vh_memory *old, const struct vh_memory *guest,
 		};
 		struct row row = resolve(guest, &entry);
 
+		row.rest.added = old->rest[i].added;
 		if (row.size == entry.size &&
 		    row.rest.user.raw == old->rest[i].user.raw)
 			append(iotlb, &row);

@@ -16,6 +16,7 @@ struct vhi_region_rest {
 	uint64_t fd_offset;
 	unsigned int shelf;
 	unsigned int place;
+	uint64_t added; /* IOTLB: vh_memory.added when it was */
 };
 
 /*
@@ -54,6 +55,7 @@ struct vh_memory {
 	struct vhi_region_rest *rest;
 	struct vh_memory *guest; /* IOTLB; else NULL */
 	vh_gpa *guests;		 /* IOTLB */
+	uint64_t added;		 /* IOTLB: rows, by all updates that made it */
 	struct vhi_granule *guide;
 	unsigned int granules; /* 0: there is no guide (yet) */
 	unsigned int granule_shift;

@@ -20,6 +20,7 @@ struct walk {
 	uint32_t index;	  /* of the present descriptor */
 	uint32_t table_from; /* the descriptor that led into the table */
 	uint32_t before;     /* descriptors that aren't in the table */
+	uint32_t entries;    /* of the IOTLB that it went through */
 	bool in_table;
 	uint32_t start; /* where the chain begins in the ring */
 	vh_gpa table_at;
@@ -34,6 +35,7 @@ enum walk_error {
 	WALK_ADDRESS,
 	WALK_ACCESS,
 	WALK_SEGMENTS,
+	WALK_ENTRIES,
 	WALK_INDIRECT_FEATURE,
 	WALK_INDIRECT_NESTED,
 	WALK_INDIRECT_NEXT,
@@ -54,6 +56,7 @@ static const struct {
     [WALK_ADDRESS] = {VH_FAULT_DESC_ADDR, TABLE},
     [WALK_ACCESS] = {VH_FAULT_DESC_ACCESS, IOMMU},
     [WALK_SEGMENTS] = {VH_FAULT_DESC_SEGMENTS, FRAMING},
+    [WALK_ENTRIES] = {VH_FAULT_DESC_SEGMENTS, IOMMU},
     [WALK_INDIRECT_FEATURE] = {VH_FAULT_DESC_INDIRECT, INDIRECT},
     [WALK_INDIRECT_NESTED] = {VH_FAULT_DESC_INDIRECT, INDIRECT},
     [WALK_INDIRECT_NEXT] = {VH_FAULT_DESC_INDIRECT, INDIRECT},
@@ -108,6 +111,12 @@ static void say_what(const struct vh_virtqueue *queue, const struct walk *walk,
 	case WALK_SEGMENTS:
 		snprintf(text, size, "the chain has more than %u pieces",
 			 queue->max_pieces);
+		break;
+	case WALK_ENTRIES:
+		snprintf(text, size,
+			 "the chain needs more than %u entries of the IOTLB, "
+			 "which is full",
+			 walk->entries);
 		break;
 	case WALK_INDIRECT_FEATURE:
 		snprintf(text, size,
@@ -173,18 +182,36 @@ static COLD bool fail(struct vh_virtqueue *queue, const struct walk *walk,
 	return false;
 }
 
-/* What is at an address, for one who wants to access it. */
-static enum walk_error find(struct vh_virtqueue *queue, struct vhi_hit *hit,
+/*
+ * A full IOTLB can't be relied on to have more entries than that at a time, so
+ * who still lacks one would wait for ever.
+ */
+#define ENTRIES_MAX (VH_IOTLB_MAX_ENTRIES / 2)
+
+/* An address that isn't in the map. */
+static enum walk_error miss(struct vh_virtqueue *queue, const struct walk *walk,
 			    vh_gpa address, uint32_t access)
 {
-	struct vh_memory *memory = queue->epoch->memory;
+	const struct vh_memory *memory = queue->epoch->memory;
 
-	if (address - hit->base >= hit->size &&
-	    !vhi_memory_find(memory, address, hit)) {
-		if (!vh_iotlb_guest(memory))
-			return WALK_ADDRESS;
-		queue_wait(queue, address, access);
-		return WALK_WAIT;
+	if (!vh_iotlb_guest(memory))
+		return WALK_ADDRESS;
+	if (walk->entries >= ENTRIES_MAX &&
+	    vh_memory_count(memory) == VH_IOTLB_MAX_ENTRIES)
+		return WALK_ENTRIES;
+	queue_wait(queue, address, access);
+	return WALK_WAIT;
+}
+
+/* What is at an address, for one who wants to access it. */
+static enum walk_error find(struct vh_virtqueue *queue, struct walk *walk,
+			    struct vhi_hit *hit, vh_gpa address,
+			    uint32_t access)
+{
+	if (address - hit->base >= hit->size) {
+		if (!vhi_memory_find(queue->epoch->memory, address, hit))
+			return miss(queue, walk, address, access);
+		walk->entries++;
 	}
 	return access & ~hit->access ? WALK_ACCESS : WALK_FINE;
 }
@@ -237,7 +264,7 @@ static bool add_pieces(struct vh_virtqueue *queue, struct slot *slot,
 	if (vhi_range_wraps(address, left))
 		return fail(queue, walk, d, WALK_ADDRESS);
 	for (; left; address += part, left -= part) {
-		error = find(queue, hit, address,
+		error = find(queue, walk, hit, address,
 			     write ? VH_ACCESS_WRITE : VH_ACCESS_READ);
 		if (error == WALK_WAIT)
 			return false;
@@ -262,8 +289,8 @@ static bool add_pieces(struct vh_virtqueue *queue, struct slot *slot,
 }
 
 /* All of a table can be read, in any number of regions. */
-static enum walk_error is_mapped(struct vh_virtqueue *queue, vh_gpa address,
-				 uint64_t left)
+static enum walk_error is_mapped(struct vh_virtqueue *queue, struct walk *walk,
+				 vh_gpa address, uint64_t left)
 {
 	struct vhi_hit *hit = &queue->epoch->tables;
 	enum walk_error error;
@@ -272,7 +299,7 @@ static enum walk_error is_mapped(struct vh_virtqueue *queue, vh_gpa address,
 	if (vhi_range_wraps(address, left))
 		return WALK_INDIRECT_ADDRESS;
 	for (; left; address += part, left -= part) {
-		error = find(queue, hit, address, VH_ACCESS_READ);
+		error = find(queue, walk, hit, address, VH_ACCESS_READ);
 		if (error == WALK_ADDRESS)
 			return WALK_INDIRECT_ADDRESS;
 		if (error == WALK_ACCESS)
@@ -287,7 +314,7 @@ static enum walk_error is_mapped(struct vh_virtqueue *queue, vh_gpa address,
 }
 
 static enum walk_error check_table(struct vh_virtqueue *queue,
-				   const struct walk *walk, struct descriptor d)
+				   struct walk *walk, struct descriptor d)
 {
 	if (!queue->indirect)
 		return WALK_INDIRECT_FEATURE;
@@ -299,7 +326,7 @@ static enum walk_error check_table(struct vh_virtqueue *queue,
 		return WALK_INDIRECT_NEXT;
 	if (!length_of(d) || length_of(d) % sizeof(struct raw_descriptor))
 		return WALK_INDIRECT_LENGTH;
-	return is_mapped(queue, d.address, length_of(d));
+	return is_mapped(queue, walk, d.address, length_of(d));
 }
 
 /* Entries are read one by one from here on: the table may be in pieces. */

@@ -160,6 +160,100 @@ static void test_memory_rebase_nothing_goes_without_need(void **state)
 	vh_memory_unref(iotlb);
 }
 
+/* An entry of all regions: so many rows. */
+static void update_all(struct vh_memory **iotlb, unsigned int n)
+{
+	const uint64_t size = VH_MEMORY_MAX_REGIONS * PAGE;
+
+	must_update(iotlb, IOVA(30) + n * size, size, GUEST, READ);
+}
+
+/*
+ * A full IOTLB: the lowest entry will have been added as many entries ago as
+ * age says with the next one, and those above it earlier. renewed: something
+ * was joined with the lowest meanwhile.
+ */
+static struct vh_memory *full_above(unsigned int age, bool renewed)
+{
+	const unsigned int regions = VH_MEMORY_MAX_REGIONS;
+	struct vh_memory *guest = guest_of(regions), *iotlb = iotlb_on(guest);
+	unsigned int n = 0;
+
+	vh_memory_unref(guest);
+	while (vh_memory_count(iotlb) + regions < MAX)
+		update_all(&iotlb, n++);
+	for (unsigned int i = 1; vh_memory_count(iotlb) < MAX - 1; i++)
+		must_update(&iotlb, IOVA(i), 8, GUEST, READ);
+	must_update(&iotlb, IOVA(0), 8, GUEST, READ);
+	assert_int_equal(vh_memory_count(iotlb), MAX);
+	for (unsigned int i = 1; i + regions <= age; i += regions)
+		update_all(&iotlb, n - 1);
+	if (renewed)
+		must_update(&iotlb, IOVA(0) + 8, 4, GUEST + 8, READ);
+	for (unsigned int i = 0; i < (age - 1) % regions; i++)
+		must_update(&iotlb, IOVA(5), 8, GUEST, READ);
+	return iotlb;
+}
+
+static void test_memory_rebase_newest_entries_stay(void **state)
+{
+	const unsigned int kept = MAX / 4 * 3;
+
+	(void)state;
+	for (unsigned int i = 0; i < 3; i++) {
+		bool stays = i != 1;
+		struct vh_memory *iotlb =
+		    full_above(i == 0 ? kept - 1 : kept, i == 2);
+
+		must_update(&iotlb, UINT64_MAX - 8, 8, GUEST, READ);
+		assert_int_equal(vh_memory_count(iotlb), MAX);
+		assert_int_equal(has(iotlb, 0), stays);
+		assert_int_equal(has(iotlb, 1), !stays);
+		for (unsigned int j = 2; j <= 10; j++)
+			assert_true(has(iotlb, j));
+		vh_memory_unref(iotlb);
+	}
+}
+
+/* Pieces of one entry are as new as that was: some piece goes. */
+static void test_memory_rebase_cut_to_pieces(void **state)
+{
+	struct vh_memory *guest = guest_of(VH_MEMORY_MAX_REGIONS);
+	struct vh_memory *iotlb = iotlb_on(guest);
+	vh_gpa at = IOVA(30) + 1;
+
+	(void)state;
+	vh_memory_unref(guest);
+	update_all(&iotlb, 0);
+	for (; vh_memory_count(iotlb) < MAX; at += 2)
+		must_invalidate(&iotlb, at, 1);
+	assert_non_null(vh_memory_at(iotlb, IOVA(30), 1));
+	must_invalidate(&iotlb, at + 10, 1);
+	assert_int_equal(vh_memory_count(iotlb), MAX);
+	assert_null(vh_memory_at(iotlb, IOVA(30), 1));
+	must_update(&iotlb, 0, 1, GUEST, READ);
+	assert_int_equal(vh_memory_count(iotlb), MAX);
+	assert_non_null(vh_memory_at(iotlb, 0, 1));
+	assert_null(vh_memory_at(iotlb, IOVA(30) + 2, 1));
+	vh_memory_unref(iotlb);
+}
+
+/* Whoever asks for two in turn has both, whatever lies above them. */
+static void test_memory_rebase_two_of_the_lowest_stay(void **state)
+{
+	struct vh_memory *iotlb = vh_memory_ref(full);
+
+	(void)state;
+	for (unsigned int i = 0; i < 100; i++) {
+		must_update(&iotlb, IOVA(MAX + i), 8, GUEST, READ);
+		must_update(&iotlb, i % 2 * 16, 8, GUEST, READ);
+		assert_int_equal(vh_memory_count(iotlb), MAX);
+		assert_int_equal(vh_memory_at(iotlb, 0, 8) != NULL, 1);
+		assert_int_equal(vh_memory_at(iotlb, 16, 8) != NULL, i > 0);
+	}
+	vh_memory_unref(iotlb);
+}
+
 /* One entry more comes of one that is cut in two. */
 static void test_memory_rebase_cut_in_two_at_the_limit(void **state)
 {
@@ -312,6 +406,9 @@ int main(void)
 	    cmocka_unit_test(test_memory_rebase_lowest_entries_go),
 	    cmocka_unit_test(test_memory_rebase_new_entry_never_goes),
 	    cmocka_unit_test(test_memory_rebase_nothing_goes_without_need),
+	    cmocka_unit_test(test_memory_rebase_newest_entries_stay),
+	    cmocka_unit_test(test_memory_rebase_cut_to_pieces),
+	    cmocka_unit_test(test_memory_rebase_two_of_the_lowest_stay),
 	    cmocka_unit_test(test_memory_rebase_cut_in_two_at_the_limit),
 	    cmocka_unit_test(test_memory_rebase_keeps_what_stays),
 	    cmocka_unit_test(test_memory_rebase_follows_new_mappings),
