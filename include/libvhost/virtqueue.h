@@ -100,7 +100,8 @@ struct vh_virtqueue_opts {
 	 * NULL, or the part of a shared area that tracks this queue's
 	 * requests (vhost-user, "Inflight I/O tracking"), of inflight_size
 	 * bytes. Requests that it says were in flight are popped first, in
-	 * their old order; base doesn't count then. All zero: a fresh one.
+	 * their old order; base doesn't count then, but must be in the ring
+	 * if that is packed. All zero: a fresh one.
 	 * It stays the caller's, and mapped as long as the queue lives.
 	 */
 	void *inflight;
@@ -145,9 +146,11 @@ VH_API void vh_virtqueue_free(struct vh_virtqueue *queue);
 /*
  * Moves to another map, on which it takes a reference. Chains that were
  * popped before keep the old one alive until they are pushed.
- *   -EFAULT  a ring part isn't mapped any more; the queue is broken. (An
- *            IOTLB that has no such entry makes it wait instead.)
  *   -EAGAIN  chains of three earlier maps are still in flight
+ *   -EFAULT  a ring part isn't mapped any more, or can't be; the queue is
+ *            broken. (An IOTLB that has no such entry makes it wait instead.)
+ *   -EINVAL, -ENOMEM  the ring is there at last, and vh_virtqueue_new() would
+ *            have said so; the queue is broken
  */
 VH_API VH_MUST_CHECK int vh_virtqueue_set_memory(struct vh_virtqueue *queue,
 						 struct vh_memory *memory);

@@ -295,7 +295,8 @@ static void tracked(bool packed)
 	((uint16_t *)area)[4] = 77;
 	start(&t);
 	allow_ring(&t);
-	assert_true(vh_virtqueue_set_memory(t.e.box->queue, t.iotlb) < 0);
+	assert_int_equal(vh_virtqueue_set_memory(t.e.box->queue, t.iotlb),
+			 -EINVAL);
 	assert_string_equal(vh_virtqueue_fault(t.e.box->queue)->section,
 			    "Inflight I/O tracking");
 	close_test(&t);
@@ -308,6 +309,24 @@ static void test_virtqueue_iotlb_ring_tracked(void **state)
 	for_both(tracked);
 }
 
+/* The base of a packed ring is looked at when its descriptors are there. */
+static void test_virtqueue_iotlb_ring_late_with_wrong_base(void **state)
+{
+	struct test t;
+
+	(void)state;
+	open_test(&t, true, 0);
+	t.opts.base = PACKED_BASE(EITHER_NUM, 1, 0, 1);
+	start(&t);
+	allow_ring(&t);
+	assert_int_equal(vh_virtqueue_set_memory(t.e.box->queue, t.iotlb),
+			 -EINVAL);
+	assert_int_equal(vh_virtqueue_fault(t.e.box->queue)->code,
+			 VH_FAULT_MSG_FIELD);
+	expect_nothing_missing(&t);
+	close_test(&t);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -318,6 +337,7 @@ int main(void)
 	    cmocka_unit_test(test_virtqueue_iotlb_ring_goes_away_for_good),
 	    cmocka_unit_test(test_virtqueue_iotlb_ring_moves),
 	    cmocka_unit_test(test_virtqueue_iotlb_ring_tracked),
+	    cmocka_unit_test(test_virtqueue_iotlb_ring_late_with_wrong_base),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

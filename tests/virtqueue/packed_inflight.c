@@ -4,6 +4,7 @@
  * and what becomes of it after a crash.
  */
 #include "packed_area.h"
+#include <errno.h>
 
 #define NUM 8
 
@@ -224,6 +225,33 @@ static void test_virtqueue_packed_inflight_popped_again(void **state)
 	}
 }
 
+/* It doesn't count, but it must be one. */
+static void test_virtqueue_packed_inflight_base_outside(void **state)
+{
+	static const uint32_t bases[] = {PACKED_BASE(NUM, 1, 0, 1),
+					 PACKED_BASE(0, 1, NUM, 1)};
+	struct area *area = new_area(NUM);
+	struct packed_box p;
+	struct vh_fault fault;
+
+	(void)state;
+	open_both(&p, area, fresh);
+	send_list(&p, 0, 1);
+	pop_list(&p, 0, 1);
+	crash(&p);
+	for (unsigned int i = 0; i < 2; i++) {
+		assert_int_equal(
+		    try_queue(&p, area, area_size(NUM), bases[i], &fault),
+		    -EINVAL);
+		assert_int_equal(fault.code, VH_FAULT_MSG_FIELD);
+		assert_non_null(strstr(fault.text, "base 0x"));
+	}
+	open_queue(&p, area, fresh);
+	give(&p, pop_list(&p, 0, 1), 1);
+	expect_clean(&p, area);
+	close_all(&p, area);
+}
+
 /* A chain is taken while another one is given back but not shown. */
 static void test_virtqueue_packed_inflight_taken_before_shown(void **state)
 {
@@ -337,6 +365,7 @@ int main(void)
 	    cmocka_unit_test(test_virtqueue_packed_inflight_fresh),
 	    cmocka_unit_test(test_virtqueue_packed_inflight_taken_and_given),
 	    cmocka_unit_test(test_virtqueue_packed_inflight_popped_again),
+	    cmocka_unit_test(test_virtqueue_packed_inflight_base_outside),
 	    cmocka_unit_test(test_virtqueue_packed_inflight_taken_before_shown),
 	    cmocka_unit_test(test_virtqueue_packed_inflight_indirect),
 	    cmocka_unit_test(
