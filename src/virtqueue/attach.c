@@ -178,11 +178,15 @@ static int first_attach(struct vh_virtqueue *queue, struct vh_fault *fault)
 	queue->started = true;
 	if (r < 0 || !queue->tracked)
 		return r;
-	return queue->is_packed
-		   ? inflight_packed_open(queue, queue->tracked,
-					  queue->tracked_size, fault)
-		   : inflight_open(queue, queue->tracked, queue->tracked_size,
-				   fault);
+	r = queue->is_packed ? inflight_packed_open(queue, queue->tracked,
+						    queue->tracked_size, fault)
+			     : inflight_open(queue, queue->tracked,
+					     queue->tracked_size, fault);
+	if (r == -ENOMEM)
+		vhi_fault(fault, VH_FAULT_SYSTEM, r, "Inflight I/O tracking",
+			  "queue %u: no memory to track requests",
+			  queue->index);
+	return r;
 }
 
 int ring_attach(struct vh_virtqueue *queue, const struct vh_memory *memory,
