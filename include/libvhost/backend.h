@@ -41,6 +41,20 @@ struct vh_backend;
 #define VH_CAP_INFLIGHT (UINT64_C(1) << 4) /* get_inflight, set_inflight */
 #define VH_CAP_LOG	(UINT64_C(1) << 5) /* set_log_base, set_log_fd */
 #define VH_CAP_IOTLB	(UINT64_C(1) << 6) /* iotlb_update, iotlb_invalidate */
+/* What <libvhost/special.h> has functions for. */
+#define VH_CAP_RARP	     (UINT64_C(1) << 16) /* send_rarp */
+#define VH_CAP_MTU	     (UINT64_C(1) << 17) /* set_mtu */
+#define VH_CAP_ENDIAN	     (UINT64_C(1) << 18) /* set_vring_endian */
+#define VH_CAP_CRYPTO	     (UINT64_C(1) << 19) /* ..._crypto_session */
+#define VH_CAP_POSTCOPY	     (UINT64_C(1) << 20) /* postcopy_... */
+#define VH_CAP_INBAND	     (UINT64_C(1) << 21) /* kick_vring */
+#define VH_CAP_SHARED_OBJECT (UINT64_C(1) << 22) /* get_shared_object */
+#define VH_CAP_DEVICE_STATE  (UINT64_C(1) << 23) /* ..._device_state... */
+#define VH_CAP_SHMEM	     (UINT64_C(1) << 24) /* get_shmem_config */
+#define VH_CAP_SKIP_DRAIN    (UINT64_C(1) << 25) /* ..._skip_drain */
+#define VH_CAP_GPU	     (UINT64_C(1) << 26) /* set_gpu_socket */
+/* It may send the event host_notifier. */
+#define VH_CAP_HOST_NOTIFIER (UINT64_C(1) << 27)
 
 /* Where a ring is, in guest addresses (vhost-user, "vring address"). */
 struct vh_vring_addr {

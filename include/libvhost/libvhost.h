@@ -11,6 +11,7 @@
 #include <libvhost/kernel.h>
 #include <libvhost/memory.h>
 #include <libvhost/protocol.h>
+#include <libvhost/special.h>
 #include <libvhost/user.h>
 #include <libvhost/vdpa.h>
 #include <libvhost/virtqueue.h>

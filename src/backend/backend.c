@@ -20,17 +20,13 @@ uint64_t vh_backend_capabilities(const struct vh_backend *backend)
 	return backend->capabilities;
 }
 
-static int unsupported(struct vh_backend *backend, const char *what)
+int vhi_backend_unsupported(struct vh_backend *backend, const char *what)
 {
 	return vhi_fault(&backend->fault, VH_FAULT_UNSUPPORTED, -EOPNOTSUPP,
 			 NULL, "%s: this back-end can't do that", what);
 }
 
-/* Starts with a clean fault, so that it tells of this call alone. */
-#define CALL(backend, op, ...)                                                 \
-	(vhi_fault_clear(&(backend)->fault),                                   \
-	 (backend)->ops->op ? (backend)->ops->op(backend, ##__VA_ARGS__)       \
-			    : unsupported(backend, #op))
+#define CALL VHI_BACKEND_CALL
 
 int vh_backend_fd(struct vh_backend *backend)
 {

@@ -7,7 +7,9 @@
 #ifndef BACKEND_BACKEND_H
 #define BACKEND_BACKEND_H
 
+#include <base/fault.h>
 #include <libvhost/backend.h>
+#include <libvhost/special.h>
 #include <pthread.h>
 
 struct vhi_backend_ops {
@@ -56,6 +58,33 @@ struct vhi_backend_ops {
 				uint64_t size);
 	int (*get_backend_features)(struct vh_backend *b, uint64_t *ret);
 	int (*set_backend_features)(struct vh_backend *b, uint64_t features);
+	/* <libvhost/special.h> */
+	int (*reset_owner)(struct vh_backend *b);
+	int (*send_rarp)(struct vh_backend *b, const uint8_t *mac);
+	int (*set_mtu)(struct vh_backend *b, uint32_t mtu);
+	int (*set_vring_endian)(struct vh_backend *b, uint32_t q, bool big);
+	int (*create_crypto_session)(struct vh_backend *b,
+				     const uint8_t *session, int64_t *ret);
+	int (*close_crypto_session)(struct vh_backend *b, int64_t id);
+	int (*set_gpu_socket)(struct vh_backend *b, int fd);
+	int (*kick_vring)(struct vh_backend *b, uint32_t q);
+	int (*get_shared_object)(struct vh_backend *b, const uint8_t *uuid,
+				 int *ret_fd);
+	int (*get_shmem_config)(struct vh_backend *b,
+				struct vh_shmem_config *ret);
+	int (*set_device_state_fd)(struct vh_backend *b, uint32_t direction,
+				   int fd, int *ret_fd);
+	int (*check_device_state)(struct vh_backend *b);
+	int (*get_vring_base_skip_drain)(struct vh_backend *b, uint32_t q,
+					 uint32_t *ret);
+	int (*postcopy_advise)(struct vh_backend *b, int *ret_fd);
+	int (*postcopy_listen)(struct vh_backend *b);
+	int (*postcopy_set_memory)(struct vh_backend *b,
+				   const struct vh_region regions[],
+				   unsigned int count,
+				   uint64_t ret_addresses[]);
+	int (*postcopy_ready)(struct vh_backend *b);
+	int (*postcopy_end)(struct vh_backend *b);
 };
 
 /* The first member of every kind of back-end. */
@@ -96,5 +125,14 @@ int vhi_backend_shmem_map(struct vh_backend *backend,
 			  const struct vh_shmem_map *map, int fd);
 int vhi_backend_shmem_unmap(struct vh_backend *backend,
 			    const struct vh_shmem_map *map);
+
+/* The words of a kind of back-end that lacks an operation. */
+int vhi_backend_unsupported(struct vh_backend *backend, const char *what);
+
+/* Starts with a clean fault, so that it tells of this call alone. */
+#define VHI_BACKEND_CALL(backend, op, ...)                                     \
+	(vhi_fault_clear(&(backend)->fault),                                   \
+	 (backend)->ops->op ? (backend)->ops->op(backend, ##__VA_ARGS__)       \
+			    : vhi_backend_unsupported(backend, #op))
 
 #endif

@@ -1,0 +1,1 @@
+../../../../include/libvhost/special.h
