@@ -153,9 +153,10 @@ static int dispatch_one(struct kernel *k)
 	return r < 0 ? r : 1;
 }
 
+/* A driver without IOTLB messages has none to read, and can't be read. */
 int kernel_dispatch(struct vh_backend *b)
 {
-	int r = 1;
+	int r = (b->capabilities & VH_CAP_IOTLB) != 0;
 
 	for (int i = 0; i < BURST && r > 0; i++)
 		r = dispatch_one(kernel_of(b));
