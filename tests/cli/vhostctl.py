@@ -265,6 +265,13 @@ def test_cli_ctl_config_of_each_type(folder):
             expect(set(found['fields']) == set(fields), f'{name}: {found}')
 
 
+def test_cli_ctl_text_is_no_order(folder):
+    tag = b'a\x1b[2J\x9b\xff\x7f\n~'
+    report = ask(folder, '--type=fs', config=tag.ljust(40, b'\0'))
+    expect(report['config']['fields']['tag'] ==
+           r'a\x1b[2J\x9b\xff\x7f\x0a~', report)
+
+
 def test_cli_ctl_without_config(folder):
     for name in ('rng', 'i2c'):
         report = ask(folder, f'--type={name}')
@@ -286,7 +293,7 @@ def test_cli_ctl_finds_the_size(folder):
 def test_cli_ctl_bad_backends(folder):
     path = os.path.join(folder, 'bad')
     for bad in ({'leaves': 1}, {'leaves': 15}, {'silent': 1}, {'silent': 17},
-                {'queues': 0}):
+                {'queues': 0}, {'leaves': 24}, {'silent': 24}):
         with Backend(path, config=bytes(8), **bad):
             refused('probe', '--timeout=200', path, status=RUNTIME)
         os.unlink(path)

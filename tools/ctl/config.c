@@ -189,6 +189,21 @@ static uint64_t number(const uint8_t *bytes, unsigned int size)
 	return value;
 }
 
+/* What isn't plain text would be an order to somebody's terminal. */
+static struct json_object *text_of(const uint8_t *bytes, unsigned int size)
+{
+	char text[4 * UINT8_MAX + 1];
+	size_t at = 0;
+
+	for (unsigned int i = 0; i < size && bytes[i]; i++) {
+		bool plain = bytes[i] >= ' ' && bytes[i] <= '~';
+
+		at += (size_t)snprintf(text + at, sizeof(text) - at,
+				       plain ? "%c" : "\\x%02x", bytes[i]);
+	}
+	return json_object_new_string_len(text, (int)at);
+}
+
 static struct json_object *value_of(const struct field *field,
 				    const uint8_t *bytes)
 {
@@ -201,9 +216,7 @@ static struct json_object *value_of(const struct field *field,
 			 bytes[5]);
 		return json_object_new_string(text);
 	case TEXT:
-		snprintf(text, sizeof(text), "%.*s", field->size,
-			 (const char *)bytes);
-		return json_object_new_string(text);
+		return text_of(bytes, field->size);
 	case BITMAP:
 		snprintf(text, sizeof(text), "0x%llx",
 			 (unsigned long long)number(bytes, field->size));

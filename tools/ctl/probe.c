@@ -291,6 +291,11 @@ static int ask(struct target *t, struct vh_fault *fault)
 	if (vh_backend_get_max_mem_slots(t->backend, &number) >= 0)
 		add_number(t, "memory_slots", number);
 	add_config(t);
+	/* Who broke off somewhere on the way hasn't told everything. */
+	if (vh_backend_get_features(t->backend, &bits) < 0) {
+		*fault = *vh_backend_fault(t->backend);
+		return EXIT_RUNTIME;
+	}
 	return EXIT_OK;
 }
 
