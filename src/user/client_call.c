@@ -239,6 +239,31 @@ static bool ask_for_answer(const struct vhi_client *c,
 	return own || acks;
 }
 
+/*
+ * What is there before anything was asked for is an answer to nothing, or a
+ * second one. It would be taken for that of this request.
+ */
+static int check_silence(struct vhi_client *c, const char *name)
+{
+	struct vh_fault *fault = &c->backend.fault;
+	struct vhi_frame frame;
+	int r;
+
+	vhi_channel_next(c->channel);
+	r = vhi_channel_receive(c->channel, fault, &frame);
+	if (r == 0 && !vhi_channel_partial(c->channel))
+		return 0;
+	if (r >= 0)
+		r = vhi_fault(fault, VH_FAULT_MSG_REPLY, -EPROTO, SECTION,
+			      "before %s was sent there was an answer that "
+			      "nobody had asked for",
+			      name);
+	else if (r == -ENOTCONN || fault->code == VH_FAULT_MSG_EOF)
+		r = peer_left(c, name);
+	vhi_client_lose(c);
+	return r;
+}
+
 static int exchange(struct vhi_client *c, const struct vh_message *request,
 		    const int fds[], unsigned int fd_count,
 		    struct vh_message *reply)
@@ -250,8 +275,9 @@ static int exchange(struct vhi_client *c, const struct vh_message *request,
 	bool due = ask_for_answer(c, info, &m);
 	int r;
 
-	vhi_channel_next(c->channel);
-	r = send_all(c, &m, fds, fd_count);
+	r = check_silence(c, info->name);
+	if (r == 0)
+		r = send_all(c, &m, fds, fd_count);
 	if (r < 0 || !due)
 		return r < 0 ? r : 1;
 	r = receive_reply(c, info, !own, reply);

@@ -17,10 +17,13 @@ static int command(struct vhi_client *c, uint32_t id)
 	return vhi_client_call(c, &m, NULL, 0, NULL);
 }
 
+/* Nothing is sent twice; but a connection that has ended is told of. */
 int vhi_client_set_owner(struct vh_backend *b)
 {
 	struct vhi_client *c = vhi_client_of(b);
-	int r = c->owned ? 0 : command(c, VH_USER_SET_OWNER);
+	bool ended =
+	    !c->channel || __atomic_load_n(&c->cancelled, __ATOMIC_ACQUIRE);
+	int r = c->owned && !ended ? 0 : command(c, VH_USER_SET_OWNER);
 
 	c->owned = r == 0;
 	return r;

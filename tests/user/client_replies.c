@@ -336,6 +336,55 @@ static void test_user_client_replies_that_are_wrong(void **state)
 	assert_int_equal(resources_wait(&before), 0);
 }
 
+/* The second answer isn't taken for that of the next request. */
+static void test_user_client_replies_that_come_twice(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < COUNT(operations); i++) {
+		const struct operation *op = &operations[i];
+		struct script script;
+		struct vh_backend *b;
+		int r;
+
+		begin(&script, op, SCRIPT_TWICE, &b);
+		r = op->run(b);
+		/* Some operations are several requests. */
+		if (r == 0)
+			r = do_get_features(b);
+		assert_int_equal(r, -EPROTO);
+		assert_int_equal(vh_backend_fault(b)->code, VH_FAULT_MSG_REPLY);
+		vh_backend_free(b);
+		script_end(&script);
+	}
+}
+
+/* Even what needs no request says that nobody is there. */
+static void test_user_client_replies_to_the_owner(void **state)
+{
+	struct script script;
+	struct vh_backend *b;
+
+	(void)state;
+	for (int cancel = 0; cancel < 2; cancel++) {
+		script_init(&script);
+		assert_int_equal(script_connect(&script, NULL, NULL, &b), 0);
+		assert_int_equal(do_set_owner(b), 0);
+		assert_int_equal(do_set_owner(b), 0);
+		assert_int_equal(script_times(&script, FE_SET_OWNER), 1);
+		script.how = SCRIPT_DIE;
+		script.id = FE_GET_STATUS;
+		if (cancel)
+			assert_int_equal(vh_user_cancel(b), 0);
+		else
+			assert_int_equal(do_get_status(b), -ENODEV);
+		assert_int_equal(do_set_owner(b),
+				 cancel ? -ECANCELED : -ENODEV);
+		assert_true(vh_backend_fault(b)->text[0]);
+		vh_backend_free(b);
+		script_end(&script);
+	}
+}
+
 /* An answer that comes a byte at a time is as good as any. */
 static void test_user_client_replies_in_pieces(void **state)
 {
@@ -502,6 +551,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_user_client_replies_that_are_wrong),
+	    cmocka_unit_test(test_user_client_replies_that_come_twice),
+	    cmocka_unit_test(test_user_client_replies_to_the_owner),
 	    cmocka_unit_test(test_user_client_replies_in_pieces),
 	    cmocka_unit_test(test_user_client_replies_that_refuse),
 	    cmocka_unit_test(test_user_client_replies_at_connect),

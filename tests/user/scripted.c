@@ -123,7 +123,7 @@ static bool send_as(struct script *script, struct fe_reply *reply, int how,
 	    .fds = fds,
 	    .num_fds = fd >= 0,
 	};
-	uint8_t bytes[FE_HEADER + FE_MAX_PAYLOAD];
+	uint8_t bytes[2 * (FE_HEADER + FE_MAX_PAYLOAD)];
 
 	if (how == SCRIPT_NO_REPLY_FLAG)
 		m.flags = FE_VERSION;
@@ -140,12 +140,20 @@ static bool send_as(struct script *script, struct fe_reply *reply, int how,
 			fds[0] = script->ours;
 		m.num_fds = fd >= 0 ? 3 : 2;
 	}
-	if (how != SCRIPT_HALF && how != SCRIPT_DIE_HALF)
+	if (how != SCRIPT_HALF && how != SCRIPT_DIE_HALF && how != SCRIPT_TWICE)
 		return fe_send(&script->wire, &m) == 0;
 	put32(bytes, 0, m.id);
 	put32(bytes, 4, m.flags);
 	put32(bytes, 8, m.size);
 	memcpy(bytes + FE_HEADER, m.payload, m.length);
+	if (how == SCRIPT_TWICE) {
+		size_t size = FE_HEADER + m.length;
+
+		/* At once, so that both are there when one is. */
+		memcpy(bytes + size, bytes, size);
+		return fe_send_bytes(&script->wire, bytes, 2 * size, m.fds,
+				     m.num_fds) == 0;
+	}
 	fe_send_bytes(&script->wire, bytes, (FE_HEADER + m.length) / 2 + 1,
 		      m.fds, m.num_fds);
 	return how == SCRIPT_HALF;
