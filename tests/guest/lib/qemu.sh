@@ -5,7 +5,16 @@
 
 qemu_memory=256
 qemu_disk=
+qemu_proxy=
 RING_PACKED=34
+
+# through_proxy WORD: whether a proxy of ours is between QEMU and the back-end
+through_proxy()
+{
+	[ "$1" = proxy ] || return 1
+	qemu_proxy=${PROXY:-${BUILD_DIR:?is not set}/examples/proxy}
+	[ -x "$qemu_proxy" ] || fail "no program $qemu_proxy"
+}
 
 # qemu_ring WORD: how the guest's rings shall be. False: WORD is none of these
 qemu_ring()
@@ -46,6 +55,32 @@ begin_qemu()
 	make_initramfs "$cache"/modules/*
 }
 
+proxy_ready()
+{
+	running "$proxy" || fail "the proxy ended before it was ready"
+	[ -S "$work/proxy.sock" ]
+}
+
+# start_proxy: serves on another socket what is served on $socket
+start_proxy()
+{
+	mortal "$qemu_proxy" "$work/proxy.sock" "$socket" \
+		</dev/null >>"$work/proxy.log" 2>&1 &
+	proxy=$!
+	children+=("$proxy")
+	wait_for 20 "the socket of the proxy" proxy_ready
+}
+
+# await_proxy STATUS: it ends with that
+await_proxy()
+{
+	local status=0
+
+	wait_for 20 "the proxy to end" stopped "$proxy"
+	wait "$proxy" || status=$?
+	[ "$status" -eq "$1" ] || fail "the proxy ended with status $status"
+}
+
 # One thread runs all CPUs: with one for each, QEMU 7.2 sometimes lets a CPU
 # trip over an instruction that the kernel patches on another one (int3 oops).
 #
@@ -53,9 +88,13 @@ begin_qemu()
 start_qemu()
 {
 	local script=$1 queues=$2 cpus=$3 chardev=$4
-	local memory=memory-backend-memfd,id=mem,share=on
+	local memory=memory-backend-memfd,id=mem,share=on path=$socket
 
 	shift 4
+	if [ -n "$qemu_proxy" ]; then
+		start_proxy
+		path=$work/proxy.sock
+	fi
 	mkfifo "$work/qmp.in" "$work/qmp.out"
 	start_guest qemu-system-x86_64 -M pc,memory-backend=mem \
 		-accel tcg,thread=single -cpu max -smp "$cpus" \
@@ -63,7 +102,7 @@ start_qemu()
 		-nodefaults -display none -serial stdio -no-reboot \
 		-chardev "pipe,id=qmp,path=$work/qmp" \
 		-mon chardev=qmp,mode=control \
-		-chardev "socket,id=disk,path=$socket$chardev" \
+		-chardev "socket,id=disk,path=$path$chardev" \
 		-device "vhost-user-blk-pci,chardev=disk,num-queues=$queues$qemu_disk" \
 		-kernel "$kernel" -initrd "$initramfs" -append \
 		"console=ttyS0 quiet panic=-1 root=/dev/vda rw vh_run=$script" \
