@@ -138,7 +138,10 @@ struct vh_device_opts {
 /*
  * Makes a back-end of a device, to be freed with vh_backend_free(). *ops,
  * *opts and the name are copied; user, which is given to each callback,
- * stays the caller's until destroy. Starts no thread yet.
+ * stays the caller's until destroy. Starts no thread yet. A device that
+ * several front-ends use at a time, whether they are served or in this
+ * process, gets a back-end for each, with the same user: then callbacks come
+ * from workers of each, and destroy comes for each.
  *   -EINVAL  a number is out of range, process is NULL, or there is a config
  *            space and get_config is NULL
  *   -E2BIG   *ops or *opts is of a newer library
