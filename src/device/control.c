@@ -45,6 +45,7 @@ static int change_logging(struct vh_device *device, uint64_t features)
 	r = vhi_device_update_log(device);
 	if (r < 0) {
 		__atomic_store_n(&device->features, old, __ATOMIC_RELAXED);
+		(void)!vhi_device_update_log(device);
 		return vhi_fault(&device->backend.fault, VH_FAULT_SYSTEM, r, "",
 				 "logging can't begin: error %d", -r);
 	}

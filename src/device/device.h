@@ -250,7 +250,11 @@ void vhi_device_move(struct vh_device *device, bool drain);
 int vhi_device_set_log_base(struct vh_backend *b,
 			    const struct vh_log_area *area, int fd);
 int vhi_device_set_log_fd(struct vh_backend *b, int fd);
-/* After the features or a ring's flags have changed. */
+/*
+ * After the features, a ring's flags or the log have changed. -ENOMEM: some
+ * rings have it and some haven't; change that back and call it again. It can't
+ * fail then, since what a ring needs for a log it keeps.
+ */
 int vhi_device_update_log(struct vh_device *device);
 void vhi_device_drop_log(struct vh_device *device);
 /* W: a ring begins. */

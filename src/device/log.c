@@ -104,8 +104,8 @@ int vhi_device_set_log_base(struct vh_backend *b,
 	device->log = log;
 	r = vhi_device_update_log(device);
 	if (r < 0) {
-		/* The rings have references on what they use. */
 		device->log = old;
+		(void)!vhi_device_update_log(device);
 		vh_dirty_log_unref(log);
 		return vhi_fault(&b->fault, VH_FAULT_SYSTEM, r, "Migration",
 				 "the log can't be used: error %d", -r);

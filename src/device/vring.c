@@ -149,6 +149,7 @@ int vhi_vring_set_addr(struct vh_backend *b, uint32_t q,
 	r = vhi_device_update_log(vhi_device_of(b));
 	if (r < 0) {
 		queue->addr = old;
+		(void)!vhi_device_update_log(vhi_device_of(b));
 		return FAIL(b, q, VH_FAULT_SYSTEM, r,
 			    "queue %u: logging can't change: error %d", q, -r);
 	}
