@@ -101,6 +101,7 @@ struct vh_worker {
 
 	/* shared, atomic: queues with completions from other threads */
 	struct vh_queue *remote;
+	unsigned int remote_callers; /* threads that may still write to wake */
 
 	/* W */
 	bool begun; /* worker_start was called */

@@ -256,6 +256,12 @@ void vh_queue_complete_remote(struct vh_queue *queue, struct vh_chain *chain,
 
 	if (!vh_virtqueue_push_remote(queue->ring, chain, written))
 		return;
+	/*
+	 * Nobody takes the completion before the queue is on the worker's
+	 * list; once it is, that request may be done and the back-end freed,
+	 * but for vhi_worker_done(), which waits for this count.
+	 */
+	__atomic_add_fetch(&worker->remote_callers, 1, __ATOMIC_RELAXED);
 	first = __atomic_load_n(&worker->remote, __ATOMIC_RELAXED);
 	do
 		queue->next_remote = first;
@@ -265,6 +271,8 @@ void vh_queue_complete_remote(struct vh_queue *queue, struct vh_chain *chain,
 					    __ATOMIC_RELAXED));
 	if (!first)
 		vhi_eventfd_signal(worker->wake);
+	/* Release: pairs with the acquire in vhi_worker_done(). */
+	__atomic_sub_fetch(&worker->remote_callers, 1, __ATOMIC_RELEASE);
 }
 
 void vhi_worker_take_remote(struct vh_worker *worker)

@@ -13,11 +13,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <time.h>
 #include <unistd.h>
 
 #define EVENTS_AT_ONCE 32
 /* Bursts of each queue before others' kicks and tasks are looked at. */
 #define BURSTS_PER_ROUND 8
+#define PAUSE_NS	 50000
 
 static int init_lists(struct vh_worker *worker)
 {
@@ -64,10 +66,20 @@ int vhi_worker_init(struct vh_worker *worker, struct vh_device *device,
 	return r < 0 ? r : init_epoll(worker);
 }
 
+/* A few instructions and a system call that doesn't wait. */
+static void wait_for_remote_callers(const struct vh_worker *worker)
+{
+	const struct timespec pause = {.tv_nsec = PAUSE_NS};
+
+	while (__atomic_load_n(&worker->remote_callers, __ATOMIC_ACQUIRE))
+		nanosleep(&pause, NULL);
+}
+
 void vhi_worker_done(struct vh_worker *worker)
 {
 	if (!worker->device)
 		return;
+	wait_for_remote_callers(worker);
 	vhi_fd_close(&worker->epoll);
 	vhi_fd_close(&worker->wake);
 	free(worker->active);
