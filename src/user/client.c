@@ -2,6 +2,7 @@
 /* The life of a client: from a socket to a back-end, and to its end. */
 #include "client.h"
 #include "client_control.h"
+#include "client_special.h"
 #include "socket.h"
 
 #include <base/check.h>
@@ -112,6 +113,24 @@ const struct vhi_backend_ops vhi_client_ops = {
     .set_log_fd = vhi_client_set_log_fd,
     .iotlb_update = vhi_client_iotlb_update,
     .iotlb_invalidate = vhi_client_iotlb_invalidate,
+    .reset_owner = vhi_client_reset_owner,
+    .send_rarp = vhi_client_send_rarp,
+    .set_mtu = vhi_client_set_mtu,
+    .set_vring_endian = vhi_client_set_vring_endian,
+    .create_crypto_session = vhi_client_create_crypto,
+    .close_crypto_session = vhi_client_close_crypto,
+    .set_gpu_socket = vhi_client_set_gpu_socket,
+    .kick_vring = vhi_client_kick_vring,
+    .get_shared_object = vhi_client_get_shared_object,
+    .get_shmem_config = vhi_client_get_shmem_config,
+    .set_device_state_fd = vhi_client_set_device_state_fd,
+    .check_device_state = vhi_client_check_device_state,
+    .get_vring_base_skip_drain = vhi_client_skip_drain,
+    .postcopy_advise = vhi_client_postcopy_advise,
+    .postcopy_listen = vhi_client_postcopy_listen,
+    .postcopy_set_memory = vhi_client_postcopy_set_memory,
+    .postcopy_ready = vhi_client_postcopy_ready,
+    .postcopy_end = vhi_client_postcopy_end,
 };
 
 static int watch(const struct vhi_client *c, int fd, uint32_t events)

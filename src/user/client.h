@@ -34,6 +34,14 @@ struct vhi_client_memory {
 	struct vh_region *list; /* with descriptors of our own */
 };
 
+/* How far a postcopy migration has come. */
+enum {
+	VHI_POSTCOPY_NONE = 0,
+	VHI_POSTCOPY_ADVISED,
+	VHI_POSTCOPY_LISTENING,
+	VHI_POSTCOPY_MAPPED, /* a table came back and waits for "ready" */
+};
+
 struct vhi_client {
 	struct vh_backend backend;
 	struct vhi_log log;
@@ -50,7 +58,9 @@ struct vhi_client {
 	uint64_t protocol_offered;
 	uint32_t queue_num;
 	uint32_t slots;
-	struct vh_fault end; /* why the connection has ended */
+	unsigned int postcopy; /* VHI_POSTCOPY_... */
+	bool tracked;	       /* an in-flight area was set */
+	struct vh_fault end;   /* why the connection has ended */
 	struct vhi_client_memory memory;
 	struct vhi_client_queue queues[VHI_CLIENT_QUEUES];
 };
@@ -105,6 +115,16 @@ int vhi_client_set_mem_table(struct vh_backend *b,
 int vhi_client_add_region(struct vh_backend *b, const struct vh_region *region);
 int vhi_client_remove_region(struct vh_backend *b,
 			     const struct vh_region *region);
+/*
+ * The two halves of a new table: what it will be, and that it is, or, with an
+ * r other than 0, isn't. The latter returns r.
+ */
+int vhi_client_begin_table(struct vhi_client *c,
+			   const struct vh_region regions[], unsigned int count,
+			   struct vhi_client_memory *ret_next);
+int vhi_client_end_table(struct vhi_client *c,
+			 const struct vhi_client_memory *next, int r);
+struct vh_message_region vhi_client_on_the_wire(const struct vh_region *region);
 int vhi_client_forget_memory(struct vhi_client *c);
 int vhi_client_iotlb_update(struct vh_backend *b,
 			    const struct vh_iotlb_entry *entry);
@@ -122,8 +142,11 @@ void vhi_client_forget_queues(struct vhi_client *c);
 int vhi_client_set_vring_num(struct vh_backend *b, uint32_t q, uint32_t num);
 int vhi_client_set_vring_addr(struct vh_backend *b, uint32_t q,
 			      const struct vh_vring_addr *addr);
+int vhi_client_set_state(struct vhi_client *c, uint32_t id, uint32_t q,
+			 uint32_t num);
 int vhi_client_set_vring_base(struct vh_backend *b, uint32_t q, uint32_t base);
 int vhi_client_get_vring_base(struct vh_backend *b, uint32_t q, uint32_t *ret);
+int vhi_client_skip_drain(struct vh_backend *b, uint32_t q, uint32_t *ret);
 int vhi_client_set_vring_kick(struct vh_backend *b, uint32_t q, int fd);
 int vhi_client_set_vring_call(struct vh_backend *b, uint32_t q, int fd);
 int vhi_client_set_vring_err(struct vh_backend *b, uint32_t q, int fd);

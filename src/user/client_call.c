@@ -224,7 +224,16 @@ static int check_granted(struct vhi_client *c,
 	return error;
 }
 
-/* True if an answer is due. */
+static bool in_postcopy(const struct vhi_client *c, const struct vh_message *m)
+{
+	return m->id == VH_USER_SET_MEM_TABLE &&
+	       c->postcopy >= VHI_POSTCOPY_LISTENING;
+}
+
+/*
+ * True if an answer is due. During postcopy a table comes back instead of an
+ * acknowledgement, and the empty one behind it has no answer at all.
+ */
 static bool ask_for_answer(const struct vhi_client *c,
 			   const struct vh_message_info *info,
 			   struct vh_message *m)
@@ -233,6 +242,8 @@ static bool ask_for_answer(const struct vhi_client *c,
 	bool acks = vhi_client_has(c, VH_USER_PROTOCOL_F_REPLY_ACK);
 
 	m->flags = 0;
+	if (in_postcopy(c, m))
+		return m->mem_table.count > 0;
 	/* DPDK answers IOTLB messages, too, only if it is asked to. */
 	if (acks && (!own || info->id == VH_USER_IOTLB_MSG))
 		m->flags = VH_USER_FLAG_NEED_REPLY;
@@ -271,7 +282,7 @@ static int exchange(struct vhi_client *c, const struct vh_message *request,
 	const struct vh_message_info *info =
 	    vh_message_info(VH_USER_FROM_FRONTEND, request->id);
 	struct vh_message m = *request;
-	bool own = has_own_reply(c, info);
+	bool own = has_own_reply(c, info) || in_postcopy(c, &m);
 	bool due = ask_for_answer(c, info, &m);
 	int r;
 

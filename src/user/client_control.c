@@ -284,7 +284,10 @@ int vhi_client_set_inflight(struct vh_backend *b,
 				 "started");
 	r = vhi_client_check_file(c, fd, inflight->mmap_offset,
 				  inflight->mmap_size);
-	return r < 0 ? r : vhi_client_call(c, &m, &fd, 1, NULL);
+	if (r == 0)
+		r = vhi_client_call(c, &m, &fd, 1, NULL);
+	c->tracked = c->tracked || r == 0;
+	return r;
 }
 
 /*
@@ -392,7 +395,8 @@ int vhi_client_release(struct vh_backend *b)
 	}
 	vhi_client_forget_queues(c);
 	c->context.features &= OWN;
-	c->owned = false;
+	c->owned = c->tracked = false;
+	c->postcopy = VHI_POSTCOPY_NONE;
 	gone = vhi_client_forget_memory(c);
 	return r < 0 ? r : gone;
 }

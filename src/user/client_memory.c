@@ -21,7 +21,7 @@ static bool has_slots(const struct vhi_client *c)
 	return vhi_client_has(c, VH_USER_PROTOCOL_F_CONFIGURE_MEM_SLOTS);
 }
 
-static struct vh_message_region on_the_wire(const struct vh_region *region)
+struct vh_message_region vhi_client_on_the_wire(const struct vh_region *region)
 {
 	return (struct vh_message_region){
 	    .guest = region->guest,
@@ -42,7 +42,7 @@ static int send_table(struct vhi_client *c, const struct vh_region list[],
 	int fds[VH_USER_MAX_TABLE_REGIONS];
 
 	for (unsigned int i = 0; i < count; i++) {
-		m.mem_table.regions[i] = on_the_wire(&list[i]);
+		m.mem_table.regions[i] = vhi_client_on_the_wire(&list[i]);
 		fds[i] = list[i].fd;
 	}
 	return vhi_client_call(c, &m, fds, count, NULL);
@@ -54,7 +54,7 @@ static int send_region(struct vhi_client *c, uint32_t id,
 	const struct vh_message m = {
 	    .id = id,
 	    .payload = VH_PAYLOAD_MEM_REGION,
-	    .mem_region = on_the_wire(region),
+	    .mem_region = vhi_client_on_the_wire(region),
 	};
 
 	return vhi_client_call(c, &m, &region->fd, id == VH_USER_ADD_MEM_REG,
@@ -100,16 +100,6 @@ static struct vh_region *copy_list(struct vhi_client *c,
 		copy = NULL;
 	}
 	return copy;
-}
-
-/* The new state counts; the old one goes. */
-static void adopt(struct vhi_client *c, struct vh_memory *map,
-		  struct vh_region *list, unsigned int count)
-{
-	free_list(c->memory.list, c->memory.count);
-	vh_memory_unref(c->memory.map);
-	c->memory = (struct vhi_client_memory){
-	    .map = map, .count = count, .list = list};
 }
 
 static int make_map(struct vhi_client *c, const struct vh_region list[],
@@ -215,11 +205,10 @@ static int change_slots(struct vhi_client *c,
 	return r;
 }
 
-int vhi_client_set_mem_table(struct vh_backend *b,
-			     const struct vh_region regions[],
-			     unsigned int count)
+int vhi_client_begin_table(struct vhi_client *c,
+			   const struct vh_region regions[], unsigned int count,
+			   struct vhi_client_memory *ret_next)
 {
-	struct vhi_client *c = vhi_client_of(b);
 	struct vhi_client_memory next = {.count = count};
 	int r = check_count(c, count);
 
@@ -228,20 +217,48 @@ int vhi_client_set_mem_table(struct vh_backend *b,
 	if (r < 0)
 		return r;
 	next.list = copy_list(c, regions, count);
-	if (!next.list)
-		r = b->fault.error;
-	else if (has_slots(c) &&
-		 (count == 0 || count > VH_USER_MAX_TABLE_REGIONS))
+	if (!next.list) {
+		r = c->backend.fault.error;
+		vh_memory_unref(next.map);
+		return r < 0 ? r : -ENOMEM;
+	}
+	*ret_next = next;
+	return 0;
+}
+
+int vhi_client_end_table(struct vhi_client *c,
+			 const struct vhi_client_memory *next, int r)
+{
+	struct vhi_client_memory gone = r == 0 ? c->memory : *next;
+
+	if (r == 0)
+		c->memory = *next;
+	free_list(gone.list, gone.count);
+	vh_memory_unref(gone.map);
+	return r;
+}
+
+int vhi_client_set_mem_table(struct vh_backend *b,
+			     const struct vh_region regions[],
+			     unsigned int count)
+{
+	struct vhi_client *c = vhi_client_of(b);
+	struct vhi_client_memory next;
+	int r;
+
+	if (c->postcopy >= VHI_POSTCOPY_LISTENING)
+		return vhi_fault(&b->fault, VH_FAULT_MSG_STATE, -EBUSY,
+				 "Migration",
+				 "a table during postcopy is for "
+				 "vh_backend_postcopy_set_memory()");
+	r = vhi_client_begin_table(c, regions, count, &next);
+	if (r < 0)
+		return r;
+	if (has_slots(c) && (count == 0 || count > VH_USER_MAX_TABLE_REGIONS))
 		r = change_slots(c, &next);
 	else
 		r = send_table(c, next.list, count);
-	if (r == 0) {
-		adopt(c, next.map, next.list, count);
-		return 0;
-	}
-	free_list(next.list, count);
-	vh_memory_unref(next.map);
-	return r;
+	return vhi_client_end_table(c, &next, r);
 }
 
 int vhi_client_add_region(struct vh_backend *b, const struct vh_region *region)

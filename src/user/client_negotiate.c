@@ -59,8 +59,19 @@ static uint64_t capabilities(const struct vhi_client *c)
 	    {F(RESET_DEVICE), VH_CAP_RESET},
 	    {F(INFLIGHT_SHMFD), VH_CAP_INFLIGHT},
 	    {F(LOG_SHMFD), VH_CAP_LOG},
+	    {F(RARP), VH_CAP_RARP},
+	    {F(MTU), VH_CAP_MTU},
+	    {F(CROSS_ENDIAN), VH_CAP_ENDIAN},
+	    {F(CRYPTO_SESSION), VH_CAP_CRYPTO},
+	    {F(PAGEFAULT), VH_CAP_POSTCOPY},
+	    {F(INBAND_NOTIFICATIONS), VH_CAP_INBAND},
+	    {F(SHARED_OBJECT), VH_CAP_SHARED_OBJECT},
+	    {F(DEVICE_STATE), VH_CAP_DEVICE_STATE},
+	    {F(SHMEM), VH_CAP_SHMEM},
+	    {F(GET_VRING_BASE_SKIP_DRAIN), VH_CAP_SKIP_DRAIN},
+	    {F(HOST_NOTIFIER), VH_CAP_HOST_NOTIFIER},
 	};
-	uint64_t bits = VH_CAP_REGIONS;
+	uint64_t bits = VH_CAP_REGIONS | VH_CAP_GPU;
 
 	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++)
 		if (c->context.protocol_features & table[i].needs)

@@ -68,8 +68,8 @@ static bool is_packed(const struct vhi_client *c)
 	return c->context.features & VH_F_RING_PACKED;
 }
 
-static int set_state(struct vhi_client *c, uint32_t id, uint32_t q,
-		     uint32_t num)
+int vhi_client_set_state(struct vhi_client *c, uint32_t id, uint32_t q,
+			 uint32_t num)
 {
 	const struct vh_message m = {
 	    .id = id,
@@ -107,7 +107,7 @@ int vhi_client_set_vring_num(struct vh_backend *b, uint32_t q, uint32_t num)
 			    "a ring of %" PRIu32 " descriptors: must be 1 to "
 			    "32768%s",
 			    num, is_packed(c) ? "" : " and a power of two");
-	r = set_state(c, VH_USER_SET_VRING_NUM, q, num);
+	r = vhi_client_set_state(c, VH_USER_SET_VRING_NUM, q, num);
 	if (r == 0)
 		queue->num = num;
 	return r;
@@ -230,7 +230,7 @@ int vhi_client_set_vring_base(struct vh_backend *b, uint32_t q, uint32_t base)
 		return FAIL(c, q, VH_FAULT_CALLER, -EINVAL,
 			    "base 0x%" PRIx32 ": a split ring has 16 bits",
 			    base);
-	return set_state(c, VH_USER_SET_VRING_BASE, q, base);
+	return vhi_client_set_state(c, VH_USER_SET_VRING_BASE, q, base);
 }
 
 /*
@@ -242,12 +242,12 @@ static uint32_t whole_base(uint32_t base)
 	return base >> 16 ? base : base | base << 16;
 }
 
-int vhi_client_get_vring_base(struct vh_backend *b, uint32_t q, uint32_t *ret)
+/* id: GET_VRING_BASE or the one that doesn't wait. */
+static int stop(struct vhi_client *c, uint32_t id, uint32_t q, uint32_t *ret)
 {
-	struct vhi_client *c = vhi_client_of(b);
 	struct vhi_client_queue *queue = vhi_client_queue(c, q);
 	const struct vh_message m = {
-	    .id = VH_USER_GET_VRING_BASE,
+	    .id = id,
 	    .payload = VH_PAYLOAD_VRING_STATE,
 	    .state.index = q,
 	};
@@ -262,18 +262,40 @@ int vhi_client_get_vring_base(struct vh_backend *b, uint32_t q, uint32_t *ret)
 	queue->started = false;
 	if (reply.state.index != q)
 		return failure(c, q,
-			       vhi_client_lie(c, m.id,
+			       vhi_client_lie(c, id,
 					      "the position of queue %" PRIu32
 					      ", asked for that of %" PRIu32,
 					      reply.state.index, q));
 	if (!is_packed(c) && reply.state.num > SPLIT_BASE_MAX)
 		return failure(c, q,
-			       vhi_client_lie(c, m.id,
+			       vhi_client_lie(c, id,
 					      "a split ring at position "
 					      "0x%" PRIx32,
 					      reply.state.num));
-	*ret = is_packed(c) ? whole_base(reply.state.num) : reply.state.num;
+	*ret = reply.state.num;
 	return 0;
+}
+
+int vhi_client_get_vring_base(struct vh_backend *b, uint32_t q, uint32_t *ret)
+{
+	struct vhi_client *c = vhi_client_of(b);
+	uint32_t base = 0;
+	int r = stop(c, VH_USER_GET_VRING_BASE, q, &base);
+
+	if (r == 0)
+		*ret = is_packed(c) ? whole_base(base) : base;
+	return r;
+}
+
+int vhi_client_skip_drain(struct vh_backend *b, uint32_t q, uint32_t *ret)
+{
+	struct vhi_client *c = vhi_client_of(b);
+
+	if (!c->tracked)
+		return FAIL(c, q, VH_FAULT_MSG_STATE, -EINVAL,
+			    "what is in flight would be lost: no in-flight "
+			    "area was set");
+	return stop(c, VH_USER_GET_VRING_BASE_SKIP_DRAIN, q, ret);
 }
 
 /* fd -1: the "no descriptor" flag. */
@@ -375,5 +397,5 @@ int vhi_client_set_vring_enable(struct vh_backend *b, uint32_t q, bool enable)
 		return -ERANGE;
 	if (!(c->context.features & VHI_BIT(VH_USER_F_PROTOCOL_FEATURES)))
 		return 0;
-	return set_state(c, VH_USER_SET_VRING_ENABLE, q, enable);
+	return vhi_client_set_state(c, VH_USER_SET_VRING_ENABLE, q, enable);
 }

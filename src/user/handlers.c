@@ -31,6 +31,34 @@ int vhi_reply_u64(struct vhi_reply *reply, uint64_t value)
 	return 0;
 }
 
+/* What a front-end may use, since the back-end behind can. */
+static const struct {
+	uint64_t capability;
+	uint64_t protocol_features;
+} offers[] = {
+    {VH_CAP_CONFIG, VHI_BIT(VH_USER_PROTOCOL_F_CONFIG)},
+    {VH_CAP_STATUS, VHI_BIT(VH_USER_PROTOCOL_F_STATUS)},
+    {VH_CAP_RESET, VHI_BIT(VH_USER_PROTOCOL_F_RESET_DEVICE)},
+    {VH_CAP_REGIONS, VHI_BIT(VH_USER_PROTOCOL_F_CONFIGURE_MEM_SLOTS)},
+    {VH_CAP_INFLIGHT, VHI_BIT(VH_USER_PROTOCOL_F_INFLIGHT_SHMFD)},
+    {VH_CAP_LOG, VHI_BIT(VH_USER_PROTOCOL_F_LOG_SHMFD)},
+    {VH_CAP_RARP, VHI_BIT(VH_USER_PROTOCOL_F_RARP)},
+    {VH_CAP_MTU, VHI_BIT(VH_USER_PROTOCOL_F_MTU)},
+    {VH_CAP_ENDIAN, VHI_BIT(VH_USER_PROTOCOL_F_CROSS_ENDIAN)},
+    {VH_CAP_CRYPTO, VHI_BIT(VH_USER_PROTOCOL_F_CRYPTO_SESSION)},
+    {VH_CAP_POSTCOPY, VHI_BIT(VH_USER_PROTOCOL_F_PAGEFAULT)},
+    {VH_CAP_INBAND, VHI_BIT(VH_USER_PROTOCOL_F_INBAND_NOTIFICATIONS)},
+    {VH_CAP_SHARED_OBJECT, VHI_BIT(VH_USER_PROTOCOL_F_SHARED_OBJECT)},
+    {VH_CAP_DEVICE_STATE, VHI_BIT(VH_USER_PROTOCOL_F_DEVICE_STATE)},
+    {VH_CAP_SHMEM, VHI_BIT(VH_USER_PROTOCOL_F_SHMEM) |
+		       VHI_BIT(VH_USER_PROTOCOL_F_BACKEND_SEND_FD)},
+    {VH_CAP_HOST_NOTIFIER, VHI_BIT(VH_USER_PROTOCOL_F_HOST_NOTIFIER) |
+			       VHI_BIT(VH_USER_PROTOCOL_F_BACKEND_SEND_FD)},
+    {VH_CAP_SKIP_DRAIN,
+     VHI_BIT(VH_USER_PROTOCOL_F_GET_VRING_BASE_SKIP_DRAIN) |
+	 VHI_BIT(VH_USER_PROTOCOL_F_GET_VRING_BASE_INFLIGHT)},
+};
+
 uint64_t vhi_protocol_features(const struct vh_user_server *server)
 {
 	uint64_t can = vh_backend_capabilities(server->backend);
@@ -38,18 +66,12 @@ uint64_t vhi_protocol_features(const struct vh_user_server *server)
 			VHI_BIT(VH_USER_PROTOCOL_F_REPLY_ACK) |
 			VHI_BIT(VH_USER_PROTOCOL_F_BACKEND_REQ);
 
-	if (can & VH_CAP_CONFIG)
-		bits |= VHI_BIT(VH_USER_PROTOCOL_F_CONFIG);
-	if (can & VH_CAP_STATUS)
-		bits |= VHI_BIT(VH_USER_PROTOCOL_F_STATUS);
-	if (can & VH_CAP_RESET)
-		bits |= VHI_BIT(VH_USER_PROTOCOL_F_RESET_DEVICE);
-	if (can & VH_CAP_REGIONS)
-		bits |= VHI_BIT(VH_USER_PROTOCOL_F_CONFIGURE_MEM_SLOTS);
-	if (can & VH_CAP_INFLIGHT)
-		bits |= VHI_BIT(VH_USER_PROTOCOL_F_INFLIGHT_SHMFD);
-	if (can & VH_CAP_LOG)
-		bits |= VHI_BIT(VH_USER_PROTOCOL_F_LOG_SHMFD);
+	/* Slots and postcopy exclude each other. */
+	if (can & VH_CAP_POSTCOPY)
+		can &= ~VH_CAP_REGIONS;
+	for (size_t i = 0; i < VHI_ARRAY_SIZE(offers); i++)
+		if (can & offers[i].capability)
+			bits |= offers[i].protocol_features;
 	return bits;
 }
 
@@ -131,8 +153,11 @@ static HANDLER(set_owner)
 
 static HANDLER(reset_owner)
 {
+	int r = vh_backend_reset_owner(server->backend);
+
 	UNUSED(m), UNUSED(reply);
-	return enable_all(server, false);
+	return r == -EOPNOTSUPP ? enable_all(server, false)
+				: vhi_done(server, r);
 }
 
 static HANDLER(get_queue_num)
@@ -169,8 +194,8 @@ static HANDLER(set_vring_base)
 							  m->state.num));
 }
 
-static void note_started(struct vh_user_server *server, uint32_t queue,
-			 bool started)
+void vhi_note_started(struct vh_user_server *server, uint32_t queue,
+		      bool started)
 {
 	uint64_t *word = &server->session.started[queue / 64 % 4];
 
@@ -180,20 +205,32 @@ static void note_started(struct vh_user_server *server, uint32_t queue,
 		*word &= ~VHI_BIT(queue % 64);
 }
 
-static HANDLER(get_vring_base)
+/* Both requests that stop a ring are answered alike. */
+static int stop(struct vh_user_server *server, const struct vh_message *m,
+		int (*get_base)(struct vh_backend *, uint32_t, uint32_t *),
+		struct vhi_reply *reply)
 {
 	uint32_t base;
-	int r =
-	    vh_backend_get_vring_base(server->backend, m->state.index, &base);
+	int r = get_base(server->backend, m->state.index, &base);
 
 	if (r < 0)
 		return vhi_done(server, r);
-	note_started(server, m->state.index, false);
+	vhi_note_started(server, m->state.index, false);
 	reply->made = true;
 	reply->message.payload = VH_PAYLOAD_VRING_STATE;
 	reply->message.state.index = m->state.index;
 	reply->message.state.num = base;
 	return 0;
+}
+
+static HANDLER(get_vring_base)
+{
+	return stop(server, m, vh_backend_get_vring_base, reply);
+}
+
+static HANDLER(get_vring_base_skip_drain)
+{
+	return stop(server, m, vh_backend_get_vring_base_skip_drain, reply);
 }
 
 /* The descriptor of a vring message goes to one of three setters. */
@@ -217,7 +254,7 @@ static HANDLER(set_vring_kick)
 	UNUSED(reply);
 	if (r < 0)
 		return r;
-	note_started(server, m->vring_fd.index, true);
+	vhi_note_started(server, m->vring_fd.index, true);
 	server->pause_ms = VHI_FIRST_PAUSE_MS;
 	vhi_news_tell(server);
 	return 0;
@@ -403,6 +440,21 @@ static int (*const handlers[])(struct vh_user_server *server,
     [VH_USER_REM_MEM_REG] = vhi_rem_mem_reg,
     [VH_USER_SET_STATUS] = set_status,
     [VH_USER_GET_STATUS] = get_status,
+    [VH_USER_SEND_RARP] = vhi_send_rarp,
+    [VH_USER_NET_SET_MTU] = vhi_net_set_mtu,
+    [VH_USER_SET_VRING_ENDIAN] = vhi_set_vring_endian,
+    [VH_USER_CREATE_CRYPTO_SESSION] = vhi_create_crypto_session,
+    [VH_USER_CLOSE_CRYPTO_SESSION] = vhi_close_crypto_session,
+    [VH_USER_POSTCOPY_ADVISE] = vhi_postcopy_advise,
+    [VH_USER_POSTCOPY_LISTEN] = vhi_postcopy_listen,
+    [VH_USER_POSTCOPY_END] = vhi_postcopy_end,
+    [VH_USER_GPU_SET_SOCKET] = vhi_gpu_set_socket,
+    [VH_USER_VRING_KICK] = vhi_vring_kick,
+    [VH_USER_GET_SHARED_OBJECT] = vhi_get_shared_object,
+    [VH_USER_SET_DEVICE_STATE_FD] = vhi_set_device_state_fd,
+    [VH_USER_CHECK_DEVICE_STATE] = vhi_check_device_state,
+    [VH_USER_GET_SHMEM_CONFIG] = vhi_get_shmem_config,
+    [VH_USER_GET_VRING_BASE_SKIP_DRAIN] = get_vring_base_skip_drain,
 };
 
 int vhi_handle(struct vh_user_server *server, const struct vh_message *message,

@@ -30,6 +30,30 @@ static struct vh_region region_of(const struct vh_message_region *from, int fd)
 	};
 }
 
+/* The same table goes back, with addresses of the back-end ("Migration"). */
+static int set_postcopy_table(struct vh_user_server *server,
+			      const struct vh_message *m,
+			      const struct vh_region regions[],
+			      struct vhi_reply *reply)
+{
+	uint64_t addresses[VH_USER_MAX_TABLE_REGIONS];
+	uint32_t count = m->mem_table.count;
+	int r;
+
+	if (count == 0)
+		return vhi_done(server,
+				vh_backend_postcopy_ready(server->backend));
+	r = vh_backend_postcopy_set_memory(server->backend, regions, count,
+					   addresses);
+	if (r < 0)
+		return vhi_done(server, r);
+	reply->made = true;
+	reply->message = *m;
+	for (uint32_t i = 0; i < count; i++)
+		reply->message.mem_table.regions[i].user = addresses[i];
+	return 0;
+}
+
 HANDLER(vhi_set_mem_table)
 {
 	struct vhi_session *session = &server->session;
@@ -37,14 +61,15 @@ HANDLER(vhi_set_mem_table)
 	uint32_t count = m->mem_table.count;
 	int r;
 
-	UNUSED(reply);
 	for (uint32_t i = 0; i < count; i++)
 		regions[i] =
 		    region_of(&m->mem_table.regions[i],
 			      vhi_channel_take_fd(session->channel, i));
-	r = vhi_done(server,
-		     vh_backend_set_mem_table(server->backend, regions, count));
-	if (r == 0)
+	r = session->postcopy
+		? set_postcopy_table(server, m, regions, reply)
+		: vhi_done(server, vh_backend_set_mem_table(server->backend,
+							    regions, count));
+	if (r == 0 && (count > 0 || !session->postcopy))
 		r = noted(server,
 			  vhi_regions_set(&session->regions, regions, count));
 	for (uint32_t i = 0; i < count; i++)

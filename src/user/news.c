@@ -17,6 +17,26 @@ void vhi_news_config(struct vh_user_server *server)
 	vhi_eventfd_signal(server->wake);
 }
 
+static void note_ring(struct vh_user_server *server, uint64_t bits[4],
+		      uint32_t queue)
+{
+	if (queue >= 256)
+		return;
+	__atomic_fetch_or(&bits[queue / 64], VHI_BIT(queue % 64),
+			  __ATOMIC_RELEASE);
+	vhi_eventfd_signal(server->wake);
+}
+
+void vhi_news_call(struct vh_user_server *server, uint32_t queue)
+{
+	note_ring(server, server->calls, queue);
+}
+
+void vhi_news_error(struct vh_user_server *server, uint32_t queue)
+{
+	note_ring(server, server->errors, queue);
+}
+
 static struct vhi_miss *miss_at(struct vhi_misses *misses, unsigned int index)
 {
 	return &misses->list[(misses->first + index) % VHI_MISSES_MAX];
@@ -113,12 +133,40 @@ static bool take_config(struct vh_user_server *server, struct vh_message *news)
 	return true;
 }
 
+/* One ring that has news, if the front-end takes such messages. */
+static bool take_ring(struct vh_user_server *server, uint64_t bits[4],
+		      uint32_t id, struct vh_message *news)
+{
+	if (!vhi_session_has(server, VH_USER_PROTOCOL_F_INBAND_NOTIFICATIONS))
+		return false;
+	for (uint32_t i = 0; i < 4; i++) {
+		uint64_t word = __atomic_load_n(&bits[i], __ATOMIC_ACQUIRE);
+		uint32_t bit;
+
+		if (!word)
+			continue;
+		bit = (uint32_t)__builtin_ctzll(word);
+		__atomic_fetch_and(&bits[i], ~VHI_BIT(bit), __ATOMIC_ACQUIRE);
+		*news = (struct vh_message){
+		    .id = id,
+		    .payload = VH_PAYLOAD_VRING_STATE,
+		    .state.index = 64 * i + bit,
+		};
+		return true;
+	}
+	return false;
+}
+
 /* It waits for another channel. */
 static void put_back(struct vh_user_server *server,
 		     const struct vh_message *news)
 {
-	if (news->payload == VH_PAYLOAD_IOTLB)
+	if (news->id == VH_USER_BACKEND_IOTLB_MSG)
 		vhi_news_miss(server, news->iotlb.iova, news->iotlb.perm);
+	else if (news->id == VH_USER_BACKEND_VRING_CALL)
+		vhi_news_call(server, news->state.index);
+	else if (news->id == VH_USER_BACKEND_VRING_ERR)
+		vhi_news_error(server, news->state.index);
 	else
 		vhi_news_config(server);
 }
@@ -164,6 +212,15 @@ static bool suspended(const struct vhi_session *session)
 	return !any;
 }
 
+static bool take_news(struct vh_user_server *server, struct vh_message *news)
+{
+	return take_ring(server, server->calls, VH_USER_BACKEND_VRING_CALL,
+			 news) ||
+	       take_ring(server, server->errors, VH_USER_BACKEND_VRING_ERR,
+			 news) ||
+	       take_config(server, news) || take_miss(server, news);
+}
+
 /*
  * A suspended device sends nothing ("Suspended device state"): then news of
  * the config space waits until a ring starts, and no ring waits for anything.
@@ -178,7 +235,7 @@ void vhi_news_tell(struct vh_user_server *server)
 		return;
 	}
 	while (session->reverse && !vhi_channel_sending(session->reverse) &&
-	       (take_config(server, &news) || take_miss(server, &news))) {
+	       take_news(server, &news)) {
 		if (send_news(server, &news))
 			continue;
 		vhi_news_set_channel(server, NULL);

@@ -32,10 +32,17 @@ static void on_gone(void *user)
 	vhi_eventfd_signal(server->wake);
 }
 
+static int on_vring_call(void *user, uint32_t queue)
+{
+	vhi_news_call(user, queue);
+	return 0;
+}
+
 static void on_vring_fault(void *user, const struct vh_fault *fault)
 {
 	struct vh_user_server *server = user;
 
+	vhi_news_error(server, fault->queue);
 	pthread_mutex_lock(&server->lock);
 	server->last_fault = *fault;
 	pthread_mutex_unlock(&server->lock);
@@ -98,6 +105,8 @@ static int listen_to_backend(struct vh_user_server *server)
 	events.vring_fault = on_vring_fault;
 	events.iotlb_miss = on_iotlb_miss;
 	events.gone = on_gone;
+	events.vring_call = on_vring_call;
+	vhi_forward_events(&events);
 	r = vh_backend_set_events(server->backend, &events, server);
 	server->listens = r == 0;
 	if (r < 0)

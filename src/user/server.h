@@ -51,6 +51,7 @@ struct vhi_session {
 	struct vhi_user_regions regions;
 	uint64_t started[4]; /* a bit for each of 256 rings */
 	bool said_mute;	     /* that there is nobody to ask */
+	bool postcopy;	     /* tables go back with the back-end's addresses */
 };
 
 struct vh_user_server {
@@ -76,6 +77,8 @@ struct vh_user_server {
 	bool quit;
 	bool config_changed;
 	bool backend_gone;
+	uint64_t calls[4];  /* rings with news, a bit for each */
+	uint64_t errors[4]; /* broken rings */
 	int ended_fd;
 
 	/* shared, by the lock */
@@ -113,6 +116,8 @@ bool vhi_session_has(const struct vh_user_server *server, unsigned int bit);
 /* news.c: what happened, from any thread. */
 void vhi_news_config(struct vh_user_server *server);
 void vhi_news_miss(struct vh_user_server *server, vh_gpa iova, uint32_t access);
+void vhi_news_call(struct vh_user_server *server, uint32_t queue);
+void vhi_news_error(struct vh_user_server *server, uint32_t queue);
 /* Tells the front-end what there is, as far as that can be done now. */
 void vhi_news_tell(struct vh_user_server *server);
 /* The reverse channel takes more, or nothing any more. */
@@ -121,6 +126,9 @@ void vhi_news_flush(struct vh_user_server *server);
 void vhi_news_set_channel(struct vh_user_server *server,
 			  struct vhi_channel *reverse);
 void vhi_news_forget_misses(struct vh_user_server *server);
+
+/* forward.c: requests of the back-end that want an answer. */
+void vhi_forward_events(struct vh_backend_events *events);
 
 /* answer.c: one frame; false: the connection must end. */
 bool vhi_answer(struct vh_user_server *server, const struct vhi_frame *frame);

@@ -62,6 +62,8 @@ void vhi_session_close(struct vh_user_server *server)
 	vhi_channel_free(session->channel);
 	vhi_news_set_channel(server, NULL);
 	vhi_news_forget_misses(server);
+	memset(server->calls, 0, sizeof(server->calls));
+	memset(server->errors, 0, sizeof(server->errors));
 	vhi_regions_free(&session->regions);
 	*session = (struct vhi_session){0};
 	vhi_server_set_timer(server, 0);

@@ -281,8 +281,7 @@ static void begin(struct script *script, const struct operation *op, int how,
 	} while (r == -ETIMEDOUT && ms);
 	assert_int_equal(r, 0);
 	script->after = script_times(script, op->id);
-	script->how = how;
-	script->id = op->id;
+	script_set(script, op->id, how);
 }
 
 static void on_gone(void *user)
@@ -419,7 +418,7 @@ static void test_user_client_replies_that_refuse(void **state)
 				 op->id == FE_SET_CONFIG
 				     ? VH_FAULT_CONFIG
 				     : VH_FAULT_MSG_REFUSED);
-		script.id = 0;
+		script_set(&script, 0, SCRIPT_GOOD);
 		assert_int_equal(do_get_features(b), 0);
 		if (op->run != do_set_owner)
 			assert_int_equal(prepare(b), 0);

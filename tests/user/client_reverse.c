@@ -409,8 +409,7 @@ static void test_user_client_reverse_while_waiting(void **state)
 	(void)state;
 	open_all(&script, &b);
 	receive_all(b, &heard);
-	script.how = SCRIPT_ASK_FIRST;
-	script.id = FE_GET_STATUS;
+	script_set(&script, FE_GET_STATUS, SCRIPT_ASK_FIRST);
 	for (unsigned int i = 0; i < 100; i++)
 		assert_int_equal(vh_backend_get_status(b, &status), 0);
 	assert_int_equal(heard.times, 100);

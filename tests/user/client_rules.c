@@ -334,12 +334,11 @@ static void test_user_client_rules_of_large_tables(void **state)
 	/* A refusal in the middle is undone. */
 	regions[5] = memory_region(fd, 5);
 	script.after = script_times(&script, FE_ADD_MEM_REG) + 1;
-	script.how = SCRIPT_REFUSE;
 	script.once = true;
-	script.id = FE_ADD_MEM_REG;
+	script_set(&script, FE_ADD_MEM_REG, SCRIPT_REFUSE);
 	REFUSES(b, vh_backend_set_mem_table(b, regions, 12), -EBUSY,
 		VH_FAULT_MSG_REFUSED);
-	script.id = 0;
+	script_set(&script, 0, SCRIPT_GOOD);
 	assert_int_equal(script_times(&script, FE_REM_MEM_REG), 2 + 2 + 1);
 	assert_int_equal(vh_backend_set_mem_table(b, regions, 0), 0);
 	close_script(&script, b);

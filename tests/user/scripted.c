@@ -13,6 +13,7 @@
 #define HUGE_SIZE	      (16u << 20)
 #define CONFIG_CHANGE	      2
 #define POSTCOPY_ADVISE	      28
+#define POSTCOPY_LISTEN	      29
 #define POSTCOPY_END	      30
 #define CREATE_CRYPTO	      26
 #define GET_SHARED_OBJECT     41
@@ -80,6 +81,8 @@ static bool own_reply(const struct script *script,
 	case GET_SHARED_OBJECT:
 		reply->size = request->size;
 		memcpy(to, request->payload, request->size);
+		if (request->id == GET_SHARED_OBJECT)
+			*ret_fd = memfd_create("object", MFD_CLOEXEC);
 		if (request->id == FE_GET_CONFIG) {
 			memset(to + 12, 0x5a, request->size - 12);
 			put32(to, 0, get32(to) + script->config_lie);
@@ -92,6 +95,18 @@ static bool own_reply(const struct script *script,
 		put64(to, 8, script->area_offset);
 		*ret_fd = memfd_create("area", MFD_CLOEXEC);
 		return *ret_fd >= 0 && ftruncate(*ret_fd, AREA_FILE) == 0;
+	case FE_SET_MEM_TABLE:
+		put64(to, 0, 0);
+		if (!script->listening)
+			return false;
+		reply->size = request->size;
+		memcpy(to, request->payload, request->size);
+		for (uint32_t i = 0; i < get32(to); i++) {
+			size_t at = 8 + 32 * i + 16;
+
+			put64(to, at, get64(to + at) + SCRIPT_MAPS_AT);
+		}
+		return get32(to) > 0;
 	case POSTCOPY_ADVISE:
 		reply->size = 0;
 		*ret_fd = memfd_create("faults", MFD_CLOEXEC);
@@ -163,10 +178,11 @@ static int manner(const struct script *script, const struct fe_reply *request)
 {
 	unsigned int times = script_times(script, request->id);
 
-	if (request->id != script->id || times <= script->after ||
+	if (request->id != __atomic_load_n(&script->id, __ATOMIC_ACQUIRE) ||
+	    times <= script->after ||
 	    (script->once && times > script->after + 1))
 		return SCRIPT_GOOD;
-	return script->how;
+	return __atomic_load_n(&script->how, __ATOMIC_RELAXED);
 }
 
 /* An empty reply is how GET_CONFIG says it; others have a number. */
@@ -243,17 +259,16 @@ static void *play(void *arg)
 
 		if (fe_receive(&script->wire, &request) < 0)
 			break;
-		note(script, &request);
-		if (request.id == FE_SET_BACKEND_REQ_FD &&
-		    request.num_fds == 1) {
+		if (request.id == FE_SET_BACKEND_REQ_FD && request.num_fds == 1)
 			fe_attach(&script->reverse, request.fds[0]);
+		note(script, &request);
+		if (request.id == FE_SET_BACKEND_REQ_FD)
 			request.num_fds = 0;
-		}
+		script->listening |= request.id == POSTCOPY_LISTEN;
 		go_on = answer(script, &request);
 		fe_reply_close(&request);
 	}
 	fe_close(&script->wire);
-	fe_close(&script->reverse);
 	return NULL;
 }
 
@@ -277,6 +292,7 @@ void script_end(struct script *script)
 {
 	close(script->ours);
 	pthread_join(script->thread, NULL);
+	fe_close(&script->reverse);
 }
 
 int script_connect(struct script *script,
@@ -294,9 +310,17 @@ int script_connect(struct script *script,
 	return vh_user_connect(&ours, fault, ret_backend);
 }
 
+void script_set(struct script *script, uint32_t id, int how)
+{
+	__atomic_store_n(&script->how, how, __ATOMIC_RELAXED);
+	__atomic_store_n(&script->id, id, __ATOMIC_RELEASE);
+}
+
 const struct script_entry *script_last(const struct script *script, uint32_t id)
 {
-	for (unsigned int i = script->count; i > 0; i--)
+	unsigned int count = __atomic_load_n(&script->count, __ATOMIC_ACQUIRE);
+
+	for (unsigned int i = count; i > 0; i--)
 		if (script->log[(i - 1) % SCRIPT_MAX_LOG].id == id)
 			return &script->log[(i - 1) % SCRIPT_MAX_LOG];
 	return NULL;

@@ -32,6 +32,9 @@ enum {
 
 #define SCRIPT_MAX_LOG 512
 
+/* What it adds to addresses of a table that goes back. */
+#define SCRIPT_MAPS_AT UINT64_C(0x100000000)
+
 struct script_entry {
 	uint32_t id;
 	uint32_t flags;
@@ -62,6 +65,7 @@ struct script {
 	pthread_t thread;
 	struct frontend wire;
 	int ours;
+	bool listening;		 /* POSTCOPY_LISTEN came */
 	struct frontend reverse; /* once SET_BACKEND_REQ_FD came */
 	struct script_entry log[SCRIPT_MAX_LOG];
 	unsigned int count;
@@ -73,6 +77,8 @@ void script_init(struct script *script);
 int script_start(struct script *script);
 /* The same on a socket that script->wire has already. */
 int script_play(struct script *script);
+/* Changes id and how while it plays; id 0: good from now on. */
+void script_set(struct script *script, uint32_t id, int how);
 /* Waits until its thread has ended, which it does when the peer closes. */
 void script_end(struct script *script);
 
