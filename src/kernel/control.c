@@ -260,15 +260,19 @@ int kernel_check(struct vh_backend *b, const struct kernel_kind *kind)
 
 static uint32_t read_max_regions(void)
 {
-	unsigned int value = 0;
+	char line[16] = "";
+	unsigned long value;
 	FILE *file = fopen(MAX_MEM_REGIONS, "re");
 
 	if (!file)
 		return DEFAULT_REGIONS;
-	if (fscanf(file, "%5u", &value) != 1 || value == 0)
-		value = DEFAULT_REGIONS;
+	if (!fgets(line, sizeof(line), file))
+		line[0] = 0;
 	fclose(file);
-	return value;
+	value = strtoul(line, NULL, 10);
+	/* The parameter has 16 bits. */
+	return value > 0 && value <= UINT16_MAX ? (uint32_t)value
+						: DEFAULT_REGIONS;
 }
 
 int kernel_wrong_kind(struct kernel *k)
