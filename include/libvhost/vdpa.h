@@ -29,8 +29,10 @@
  *   IOVA, in address space 0.
  * - A device may want VH_F_ACCESS_PLATFORM; it gets it whether the program
  *   negotiates it or not. A program that does has an IOMMU: regions aren't
- *   mapped then, but what vh_backend_iotlb_update() says. The device can't
- *   ask for missing entries. An invalidation takes whole entries.
+ *   mapped then, but what vh_backend_iotlb_update() says, in whole pages.
+ *   The device can't ask for missing entries. Entries go when the region
+ *   that they lead into does, and all of them with
+ *   vh_backend_set_mem_table() and a reset.
  * - vh_backend_get_vring_base() on a running device suspends all of it;
  *   -EOPNOTSUPP: it can't be suspended, or doesn't tell positions. It goes on,
  *   if it can be resumed, when all rings that were stopped in this way are
@@ -149,17 +151,18 @@ VH_API VH_MUST_CHECK int vh_vdpa_get_doorbell(struct vh_backend *backend,
 
 /*
  * Adds an entry to an address space: a part of the regions that were added,
- * in whole pages. What is there of the same IOVAs goes. -EINVAL: no such
+ * in whole pages. What is there of the same IOVAs gives way. -EINVAL: no such
  * space, or misaligned; -EFAULT: leads outside guest memory; -ERANGE: beyond
- * vh_vdpa_get_iova_range().
+ * vh_vdpa_get_iova_range(); -EEXIST: a region is mapped there, in space 0.
  */
 VH_API VH_MUST_CHECK int
 vh_vdpa_iotlb_update(struct vh_backend *backend, uint32_t asid,
 		     const struct vh_iotlb_entry *entry);
 
 /*
- * Takes all entries that overlap the range out of an address space. -EINVAL:
- * no such space, or the size is 0.
+ * Takes what was added of a range out of an address space; entries that
+ * overlap its ends keep their rest. -EINVAL: no such space, or no whole
+ * pages.
  */
 VH_API VH_MUST_CHECK int vh_vdpa_iotlb_invalidate(struct vh_backend *backend,
 						  uint32_t asid, vh_gpa iova,

@@ -117,8 +117,11 @@ static int set_features(struct vh_backend *b, uint64_t features)
 	if (r < 0)
 		return r;
 	v->features = features;
-	if (vdpa_has_iommu(v) != had_iommu)
-		r = vdpa_remap(v);
+	if (vdpa_has_iommu(v) != had_iommu) {
+		r = vdpa_drop_entries(v, NULL);
+		if (r >= 0)
+			r = vdpa_remap(v);
+	}
 	return r < 0 ? r : 0;
 }
 
@@ -186,6 +189,8 @@ static int reset_device(struct vh_backend *b)
 	if (!v->node.owned)
 		return 0;
 	r = send_calls(v);
+	if (r >= 0)
+		r = vdpa_drop_entries(v, NULL);
 	/* Without PERSIST some devices have lost what was mapped. */
 	if (r >= 0 && (had_iommu || !(v->node.backend_features &
 				      VH_BACKEND_F_IOTLB_PERSIST)))
@@ -274,6 +279,7 @@ static void vdpa_free(struct vh_backend *b)
 	vhi_fd_close(&v->config_event);
 	vhi_fd_close(&v->config_call);
 	vhi_ram_done(&v->ram);
+	free(v->entries);
 	free(v->vrings);
 	free(v->queues);
 	vhi_backend_done(b);

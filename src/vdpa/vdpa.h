@@ -19,6 +19,12 @@ struct vdpa_queue {
 	void *doorbell; /* NULL: isn't mapped */
 };
 
+/* What one message has put into an address space. */
+struct vdpa_entry {
+	uint32_t asid;
+	struct vh_iotlb_entry e;
+};
+
 struct vdpa {
 	struct vh_backend backend;
 	struct vhi_node node;
@@ -33,6 +39,8 @@ struct vdpa {
 	uint32_t num_queues;
 	struct vhi_vring *vrings;
 	struct vdpa_queue *queues;
+	struct vdpa_entry *entries; /* beside what is mapped of ram */
+	size_t num_entries;
 	uint64_t features; /* as the program negotiated */
 	uint8_t status;
 	bool chose_features; /* of the back-end: the program did */
@@ -74,6 +82,17 @@ int vdpa_send_config_call(struct vdpa *v);
 
 /* Forgets rings, as a reset has done in the device. */
 void vdpa_forget_vrings(struct vdpa *v);
+
+/* Messages about one address space. */
+int vdpa_update(struct vdpa *v, uint32_t asid, uint64_t iova, uint64_t size,
+		const void *host, uint32_t access);
+int vdpa_invalidate(struct vdpa *v, uint32_t asid, uint64_t iova,
+		    uint64_t size);
+/* Without the feature each message takes effect at once. */
+int vdpa_batch(struct vdpa *v, uint32_t asid, bool begin);
+
+/* Takes out all entries that lead into a region; NULL: all there are. */
+int vdpa_drop_entries(struct vdpa *v, const struct vh_region *region);
 
 /* Takes everything out of address space 0, and puts guest memory in. */
 int vdpa_remap(struct vdpa *v);

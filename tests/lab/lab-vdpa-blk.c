@@ -309,6 +309,12 @@ static void iommu(struct disk *d)
 	VMM_OK(d->vmm, vh_backend_iotlb_update(b, &entry));
 	entry.guest += entry.size;
 	VMM_FAILS(d->vmm, -EFAULT, vh_backend_iotlb_update(b, &entry));
+	/* A page in the middle goes and comes back; all else stays. */
+	entry.iova = VMM_RAM_GUEST + IOVA_SHIFT + 0x8000;
+	entry.guest = VMM_RAM_GUEST + 0x8000;
+	entry.size = 0x1000;
+	VMM_OK(d->vmm, vh_backend_iotlb_invalidate(b, entry.iova, entry.size));
+	VMM_OK(d->vmm, vh_backend_iotlb_update(b, &entry));
 	start(d);
 	read_sectors(d, 0);
 	io(d, 5);

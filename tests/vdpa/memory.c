@@ -156,7 +156,10 @@ static void test_vdpa_memory_iommu(void **state)
 	c = box_expect_update(box, 2, 0, 0x401000, 0x1000);
 	assert_int_not_equal(a + 0x1000, c);
 	OK(vh_backend_iotlb_invalidate(b, 0x400000, 0x2000));
-	shim_expect_iotlb(2, 0, INVALIDATE, 0x400000, 0x2000, 0, 0);
+	shim_expect_iotlb(2, 0, INVALIDATE, 0x400000, 0x1000, 0, 0);
+	shim_expect_iotlb(2, 0, INVALIDATE, 0x401000, 0x1000, 0, 0);
+	/* It isn't there any more. */
+	OK(vh_backend_iotlb_invalidate(b, 0x400000, 0x2000));
 	shim_expect_nothing();
 	/* Without one again. */
 	OK(vh_backend_set_features(b, VERSION_1));
@@ -210,15 +213,59 @@ static void test_vdpa_memory_spaces(void **state)
 	shim_expect_nothing();
 }
 
-/* The kernel doesn't add to what is there: that goes first. */
-static void test_vdpa_memory_update_replaces(void **state)
+/* The kernel takes whole entries out: what is beside the range goes back. */
+static void test_vdpa_memory_cut(void **state)
 {
 	struct box *box = *state;
 	struct vh_backend *b = box->backend;
 	struct vh_region low = box_region(box, 0, 0);
 	struct vh_iotlb_entry entry = {
-	    .iova = 0,
-	    .size = 0x1000,
+	    .iova = 0x400000,
+	    .size = 0x4000,
+	    .guest = 0x1000,
+	    .access = VH_ACCESS_READ | VH_ACCESS_WRITE,
+	};
+	uint64_t host;
+
+	OK(vh_backend_set_owner(b));
+	OK(vh_backend_add_region(b, &low));
+	OK(vh_backend_set_features(b, VERSION_1 | VH_F_ACCESS_PLATFORM));
+	shim_forget();
+	OK(vh_backend_iotlb_update(b, &entry));
+	host = box_expect_update(box, 2, 0, 0x400000, 0x4000);
+	OK(vh_backend_iotlb_invalidate(b, 0x401000, 0x1000));
+	shim_expect_iotlb(2, 0, INVALIDATE, 0x400000, 0x4000, 0, 0);
+	shim_expect_iotlb(2, 0, UPDATE, 0x400000, 0x1000, host, 3);
+	shim_expect_iotlb(2, 0, UPDATE, 0x402000, 0x2000, host + 0x2000, 3);
+	shim_expect_nothing();
+	/* Another one over the end of one, a gap and the begin of the next. */
+	entry.iova = 0x400000;
+	entry.size = 0x3000;
+	entry.guest = 0x8000;
+	OK(vh_backend_iotlb_update(b, &entry));
+	shim_expect_iotlb(2, 0, INVALIDATE, 0x400000, 0x1000, 0, 0);
+	shim_expect_iotlb(2, 0, INVALIDATE, 0x402000, 0x2000, 0, 0);
+	shim_expect_iotlb(2, 0, UPDATE, 0x403000, 0x1000, host + 0x3000, 3);
+	shim_expect_iotlb(2, 0, UPDATE, 0x400000, 0x3000, host + 0x7000, 3);
+	/* All of it leads into the region, and goes with it. */
+	OK(vh_backend_remove_region(b, &low));
+	assert_int_equal(shim_count(SHIM_WRITE), 10);
+	shim_forget();
+	OK(vh_backend_iotlb_invalidate(b, 0x400000, 0x4000));
+	box_fails(box, vh_backend_iotlb_invalidate(b, 0x400010, 0x1000),
+		  -EINVAL);
+	shim_expect_nothing();
+}
+
+/* Without an IOMMU guest memory itself isn't to be covered. */
+static void test_vdpa_memory_taken(void **state)
+{
+	struct box *box = *state;
+	struct vh_backend *b = box->backend;
+	struct vh_region low = box_region(box, 0, 0);
+	struct vh_iotlb_entry entry = {
+	    .iova = 0xf000,
+	    .size = 0x2000,
 	    .guest = 0x1000,
 	    .access = VH_ACCESS_READ | VH_ACCESS_WRITE,
 	};
@@ -226,10 +273,16 @@ static void test_vdpa_memory_update_replaces(void **state)
 	OK(vh_backend_set_owner(b));
 	OK(vh_backend_add_region(b, &low));
 	shim_forget();
-	shim_fail(SHIM_WRITE, EFAULT);
-	box_fails(box, vh_vdpa_iotlb_update(b, 0, &entry), -EFAULT);
-	(void)box_expect_update(box, 2, 0, 0, 0x1000);
-	shim_expect_iotlb(2, 0, INVALIDATE, 0, 0x1000, 0, 0);
+	box_fails(box, vh_vdpa_iotlb_update(b, 0, &entry), -EEXIST);
+	shim_expect_nothing();
+	entry.iova = 0x10000;
+	OK(vh_vdpa_iotlb_update(b, 0, &entry));
+	/* A reset takes entries away, and leaves memory. */
+	shim_forget();
+	OK(vh_backend_reset_device(b));
+	shim_expect_any(N_VDPA_SET_STATUS);
+	shim_expect_any(N_VDPA_SET_CONFIG_CALL);
+	shim_expect_iotlb(2, 0, INVALIDATE, 0x10000, 0x2000, 0, 0);
 	shim_expect_nothing();
 }
 
@@ -292,7 +345,8 @@ int main(void)
 	    FULL(test_vdpa_memory_refused),
 	    FULL(test_vdpa_memory_iommu),
 	    FULL(test_vdpa_memory_spaces),
-	    FULL(test_vdpa_memory_update_replaces),
+	    FULL(test_vdpa_memory_cut),
+	    FULL(test_vdpa_memory_taken),
 	    PLAIN(test_vdpa_memory_no_asid),
 	    FULL(test_vdpa_memory_under_a_ring),
 	};
