@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /*
- * A vhost-user back-end behind another one: proxy SOCKET NEXT
+ * A vhost-user back-end behind another one: proxy [--trace] SOCKET NEXT
  *
- * Serves on SOCKET what is served on NEXT, and says on its standard error
- * which messages pass. Requests don't: rings and memory are shared by the two
- * ends. It ends with SIGTERM, or when what it serves is gone.
+ * Serves on SOCKET what is served on NEXT, and with --trace says which
+ * messages pass. Requests don't: rings and memory are shared by the two ends.
+ * It ends with SIGTERM, or when what it serves is gone.
  */
 #include <errno.h>
 #include <libvhost/libvhost.h>
@@ -55,14 +55,17 @@ int main(int argc, char *argv[])
 	struct vh_user_server *server = NULL;
 	struct vh_backend *backend = NULL;
 	struct vh_fault fault = {0};
+	bool trace = argc > 1 && strcmp(argv[1], "--trace") == 0;
 	int term = term_fd(), r;
 
-	if (argc != 3)
-		return fprintf(stderr, "usage: proxy SOCKET NEXT\n"), 2;
+	if (argc != 3 + trace)
+		return fprintf(stderr, "usage: proxy [--trace] SOCKET NEXT\n"),
+		       2;
 	next.mode = VH_USER_CONNECT;
-	next.path = argv[2];
-	socket.path = argv[1];
-	socket.log = (struct vh_log){.write = say, .level = VH_LOG_DEBUG};
+	next.path = argv[2 + trace];
+	socket.path = argv[1 + trace];
+	if (trace)
+		socket.log = (struct vh_log){say, NULL, VH_LOG_DEBUG};
 	r = vh_user_connect(&next, &fault, &backend);
 	if (r == 0)
 		r = vh_user_serve(backend, &socket, &fault, &server);

@@ -64,7 +64,7 @@ proxy_ready()
 # start_proxy: serves on another socket what is served on $socket
 start_proxy()
 {
-	mortal "$qemu_proxy" "$work/proxy.sock" "$socket" \
+	mortal "$qemu_proxy" --trace "$work/proxy.sock" "$socket" \
 		</dev/null >>"$work/proxy.log" 2>&1 &
 	proxy=$!
 	children+=("$proxy")
