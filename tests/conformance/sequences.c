@@ -470,6 +470,31 @@ static void test_conformance_front_end_without_protocol_features(void **state)
 	assert_int_equal(session->queues[1].base, 3);
 }
 
+/* After a migration QEMU sets what was negotiated before, and asks nothing. */
+static void test_conformance_front_end_that_asks_nothing(void **state)
+{
+	struct fixture *f = *state;
+	struct session *session = &f->session;
+	struct frontend *fe = &session->fe;
+
+	start_blk(f, 1);
+	new_session(f, NULL);
+	connect_session(f);
+	session->features =
+	    FE_F_VERSION_1 | FE_F_PROTOCOL_FEATURES | FE_F_EVENT_IDX;
+	session->protocol_features = FE_PF_REPLY_ACK | FE_PF_MEM_SLOTS;
+	must(fe_set_u64(fe, FE_SET_PROTOCOL_FEATURES,
+			session->protocol_features));
+	fe->acks = true;
+	must(fe_command(fe, FE_SET_OWNER));
+	must(fe_set_u64(fe, FE_SET_FEATURES, session->features));
+	must(session_share_memory(session));
+	must(session_make_rings(session));
+	make_blks(f, 8192);
+	must(session_start_queues(session));
+	must_do_io(f, 0, 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -484,6 +509,7 @@ int main(void)
 	    fixture_test(test_conformance_uml_boots),
 	    fixture_test(test_conformance_polling_front_end),
 	    fixture_test(test_conformance_front_end_without_protocol_features),
+	    fixture_test(test_conformance_front_end_that_asks_nothing),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

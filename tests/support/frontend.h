@@ -22,7 +22,7 @@
 #define FE_TIMEOUT_MS  30000
 #define FE_HEADER      12
 #define FE_MAX_PAYLOAD 4096
-#define FE_MAX_FDS     16
+#define FE_MAX_FDS     64
 
 /* header flags */
 #define FE_VERSION    1u

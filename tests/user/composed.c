@@ -223,9 +223,11 @@ static void on_gone(void *user)
 	((struct tower *)user)->gone++;
 }
 
-static struct vh_backend *build(struct tower *tower, uint64_t features)
+static struct vh_backend *build(struct tower *tower, uint32_t queues,
+				uint64_t features)
 {
-	const struct server_opts opts = {.num_queues = 2, .features = features};
+	const struct server_opts opts = {.num_queues = queues,
+					 .features = features};
 	const char *path;
 	VH_OPTS(vh_backend_events, events);
 
@@ -297,7 +299,7 @@ static void test_user_composed_proxies_hand_on_errors(void **state)
 	const uint8_t bytes[4] = {1, 2, 3, 4};
 	uint8_t config[4];
 	struct tower tower;
-	struct vh_backend *b = build(&tower, 0);
+	struct vh_backend *b = build(&tower, 2, 0);
 
 	(void)state;
 	assert_int_equal(vh_backend_set_owner(b), 0);
@@ -322,7 +324,7 @@ static void test_user_composed_proxies_hand_on_the_iotlb(void **state)
 	    .access = VH_ACCESS_READ | VH_ACCESS_WRITE,
 	};
 	struct tower tower;
-	struct vh_backend *b = build(&tower, VH_F_ACCESS_PLATFORM);
+	struct vh_backend *b = build(&tower, 2, VH_F_ACCESS_PLATFORM);
 	struct rig rig;
 
 	(void)state;
@@ -347,6 +349,41 @@ static void test_user_composed_proxies_hand_on_the_iotlb(void **state)
 	rig_close(&rig);
 }
 
+/* Masks of 64 bits have no room for it. */
+static void test_user_composed_proxies_hand_on_queue_255(void **state)
+{
+	struct vh_vring_addr addr = {0};
+	struct tower tower;
+	struct vh_backend *b = build(&tower, 256, 0);
+	struct rig_queue *queue;
+	struct rig rig;
+	uint32_t base;
+
+	(void)state;
+	assert_int_equal(rig_open(&rig, b, FEATURES), 0);
+	/* The driver's side of the first queue, on the last one. */
+	assert_int_equal(rig_start(&rig, 0, 16), 0);
+	assert_int_equal(rig_stop(&rig, 0), 0);
+	queue = &rig.queues[0];
+	vh_driver_queue_addresses(queue->driver, &addr.descriptors,
+				  &addr.available, &addr.used);
+	assert_int_equal(vh_backend_set_vring_num(b, 255, 16), 0);
+	assert_int_equal(vh_backend_set_vring_addr(b, 255, &addr), 0);
+	assert_int_equal(vh_backend_set_vring_call(b, 255, queue->call), 0);
+	assert_int_equal(vh_backend_set_vring_kick(b, 255, queue->kick), 0);
+	assert_int_equal(vh_backend_set_vring_enable(b, 255, true), 0);
+	offer_echo(&rig, 0);
+	await_echo(&rig);
+	assert_int_equal(vh_backend_get_vring_base(b, 255, &base), 0);
+	assert_int_equal(base, 1);
+	assert_int_equal(vh_backend_set_vring_call(b, 256, queue->call),
+			 -ERANGE);
+	assert_int_equal(vh_backend_set_vring_enable(b, 255 + 256, true),
+			 -ERANGE);
+	raze(&tower);
+	rig_close(&rig);
+}
+
 /* Shared by all ends: the dirty log and the area of requests in flight. */
 static void test_user_composed_proxies_hand_on_areas(void **state)
 {
@@ -354,7 +391,7 @@ static void test_user_composed_proxies_hand_on_areas(void **state)
 	struct vh_log_area log = {.size = (RIG_GUEST + RIG_SIZE) / 4096 / 8};
 	struct vh_inflight area = {.num_queues = 2, .queue_size = 16};
 	struct tower tower;
-	struct vh_backend *b = build(&tower, 0);
+	struct vh_backend *b = build(&tower, 2, 0);
 	int log_fd = memfd_create("log", MFD_CLOEXEC), area_fd = -1;
 	uint8_t *marks, *tracks;
 	struct rig rig;
@@ -395,7 +432,7 @@ static void test_user_composed_proxies_hand_on_areas(void **state)
 static void test_user_composed_proxies_end_with_what_they_serve(void **state)
 {
 	struct tower tower;
-	struct vh_backend *b = build(&tower, 0);
+	struct vh_backend *b = build(&tower, 2, 0);
 	struct rig rig;
 
 	(void)state;
@@ -425,6 +462,7 @@ int main(void)
 	    cmocka_unit_test(test_user_composed_served_and_used_directly),
 	    cmocka_unit_test(test_user_composed_proxies_hand_on_errors),
 	    cmocka_unit_test(test_user_composed_proxies_hand_on_the_iotlb),
+	    cmocka_unit_test(test_user_composed_proxies_hand_on_queue_255),
 	    cmocka_unit_test(test_user_composed_proxies_hand_on_areas),
 	    cmocka_unit_test(
 		test_user_composed_proxies_end_with_what_they_serve),

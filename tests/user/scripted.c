@@ -128,7 +128,7 @@ static bool own_reply(const struct script *script,
 static bool send_as(struct script *script, struct fe_reply *reply, int how,
 		    int fd)
 {
-	int fds[3] = {fd, script->ours, script->ours};
+	int fds[FE_MAX_FDS] = {fd, script->ours, script->ours};
 	struct fe_message m = {
 	    .id = reply->id + (how == SCRIPT_WRONG_ID),
 	    .flags = FE_VERSION | FE_REPLY,
@@ -154,6 +154,9 @@ static bool send_as(struct script *script, struct fe_reply *reply, int how,
 		if (fd < 0)
 			fds[0] = script->ours;
 		m.num_fds = fd >= 0 ? 3 : 2;
+	} else if (how == SCRIPT_MANY_FDS) {
+		for (m.num_fds = 0; m.num_fds < FE_MAX_FDS; m.num_fds++)
+			fds[m.num_fds] = script->ours;
 	}
 	if (how != SCRIPT_HALF && how != SCRIPT_DIE_HALF && how != SCRIPT_TWICE)
 		return fe_send(&script->wire, &m) == 0;

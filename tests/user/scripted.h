@@ -20,6 +20,7 @@ enum {
 	SCRIPT_LONG,	  /* 8 bytes more */
 	SCRIPT_HUGE,	  /* says 16 MiB */
 	SCRIPT_EXTRA_FDS, /* two more */
+	SCRIPT_MANY_FDS,  /* far more than any message has */
 	SCRIPT_SILENT,	  /* no answer */
 	SCRIPT_HALF,	  /* a half of it, and no more */
 	SCRIPT_BYTEWISE,  /* right, a byte at a time */

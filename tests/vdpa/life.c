@@ -328,6 +328,12 @@ static void test_vdpa_config(void **state)
 	OK(vh_backend_set_config(b, 8, "wxyz", 4, VH_CONFIG_BY_DRIVER));
 	memcpy(answer + 8, "wxyz", 4);
 	shim_expect(N_VDPA_SET_CONFIG, answer, sizeof(answer));
+	/* What a failed request leaves behind isn't the device's. */
+	shim_fail(N_VDPA_GET_CONFIG, EIO);
+	box_fails(box, vh_backend_get_config(b, 8, bytes, 4), -EIO);
+	assert_memory_equal(bytes, "abcd", 4);
+	shim_fail(N_VDPA_GET_CONFIG, 0);
+	shim_expect_any(N_VDPA_GET_CONFIG);
 	box_fails(box, vh_backend_get_config(b, 57, bytes, 4), -EINVAL);
 	box_fails(box, vh_backend_get_config(b, 60, bytes, 1), -EINVAL);
 	box_fails(box, vh_backend_get_config(b, 0, bytes, 0), -EINVAL);
