@@ -5,11 +5,13 @@
  */
 #include "fixture.h"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <unistd.h>
 
 #define RIVALS 4
 
@@ -115,6 +117,42 @@ static void test_conformance_serving_a_listening_descriptor(void **state)
 		use(f, fe.sock);
 	}
 	end(&served);
+}
+
+static void assert_quiet(const struct served *served)
+{
+	must(vh_user_server_dispatch(served->server));
+	assert_int_equal(fe_wait_readable(vh_user_server_fd(served->server), 0),
+			 -ETIMEDOUT);
+}
+
+/* Whether it blocks or not: there is nothing to do until somebody comes. */
+static void test_conformance_serving_a_listener_in_peace(void **state)
+{
+	struct fixture *f = *state;
+
+	prepare(f);
+	for (int flags = 0; flags <= O_NONBLOCK; flags += O_NONBLOCK) {
+		int fd = listener(f->server.place.socket);
+		struct served served;
+		struct frontend fe;
+		VH_OPTS(vh_user_serve_opts, opts);
+
+		must(fcntl(fd, F_SETFL, flags));
+		make_echo(&served);
+		opts.mode = VH_USER_FD;
+		opts.fd = fd;
+		must(
+		    vh_user_serve(served.backend, &opts, NULL, &served.server));
+		assert_quiet(&served);
+		must(fe_connect(&fe, f->server.place.socket));
+		assert_quiet(&served);
+		fe_close(&fe);
+		assert_quiet(&served);
+		end(&served);
+		close(fd);
+		must(unlink(f->server.place.socket));
+	}
 }
 
 /* It calls, again and again, also before anybody listens. */
@@ -447,6 +485,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    fixture_test(test_conformance_serving_a_connected_descriptor),
 	    fixture_test(test_conformance_serving_a_listening_descriptor),
+	    fixture_test(test_conformance_serving_a_listener_in_peace),
 	    fixture_test(test_conformance_serving_connects_and_reconnects),
 	    fixture_test(test_conformance_serving_replaces_a_stale_socket),
 	    fixture_test(test_conformance_serving_replaces_a_stale_socket_once),
