@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 # shellcheck shell=sh
 #
-# The example of a monitor drives disks behind vDPA, and vhostctl looks at
-# every kind of device. What is written must be in the file behind VDUSE.
+# The example of a monitor drives disks behind vDPA, lab-frontend goes through
+# all steps with them, and vhostctl looks at every kind of device. What is
+# written must be in the file behind VDUSE.
 
 set -eu
 modprobe -a vhost_net vhost_vsock vhost_scsi vduse vdpa_sim_blk vdpa_sim_net \
@@ -51,12 +52,14 @@ says 'by VDUSE' /tmp/said
 disk vdpa $vdpa 3 >/tmp/said
 says 'by VDUSE' /tmp/said
 disk vdpa $vdpa 2048 >/tmp/said 2>&1 && die 'beyond the end'
+lab-frontend $vdpa
 vdpa dev del disk
 
 vdpa dev add name sim mgmtdev vdpasim_blk
 probe $vdpa 'type *blk' 'capacity *262144' 'address spaces'
 disk vdpa $vdpa 200000 'simulated' >/tmp/said
 says 'simulated' /tmp/said
+lab-frontend $vdpa
 vdpa dev del sim
 
 vdpa dev add name net mgmtdev vdpasim_net
