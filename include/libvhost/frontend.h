@@ -43,9 +43,8 @@ extern "C" {
 struct vh_frontend;
 
 /*
- * What happened. Called by vh_frontend_dispatch(), iotlb_miss from any thread.
- * They may call everything but vh_frontend_dispatch() and vh_frontend_free().
- * Any may be NULL.
+ * What happened. Called by vh_frontend_dispatch(); they may call everything
+ * but that and vh_frontend_free(). Any may be NULL.
  */
 struct vh_frontend_events {
 	size_t size;
@@ -59,8 +58,6 @@ struct vh_frontend_events {
 			   const struct vh_fault *fault);
 	/* the back-end is gone: vh_frontend_reconnect(), now or later */
 	void (*backend_gone)(void *user);
-	/* see vh_backend_events */
-	void (*iotlb_miss)(void *user, vh_gpa iova, uint32_t access);
 };
 
 struct vh_frontend_opts {
@@ -81,7 +78,13 @@ struct vh_frontend_opts {
 	 */
 	bool inflight;
 	const struct vh_frontend_events *events; /* is copied; NULL: none */
-	void *user;				 /* for each of them */
+	/*
+	 * Receivers of what has to be answered at once: iotlb_miss and
+	 * host_notifier to the end. The others of this struct aren't called,
+	 * and these from any thread, not to call back. Is copied; NULL: none.
+	 */
+	const struct vh_backend_events *requests;
+	void *user; /* for each of them */
 	struct vh_log log;
 };
 
@@ -99,7 +102,8 @@ struct vh_frontend_ring {
  * front-end; its events are the front-end's. *opts is copied. Errors, with
  * words in *fault if that isn't NULL:
  *   -EINVAL      an option is out of range
- *   -E2BIG       *opts or *opts->events is of a newer library
+ *   -E2BIG       *opts, *opts->events or *opts->requests is of a newer
+ *                library
  *   -EOPNOTSUPP  the back-end hasn't the required features
  *   -ERANGE      it has fewer queues than opts->num_queues
  *   -EMFILE

@@ -74,14 +74,6 @@ static void on_vring_fault(void *user, const struct vh_fault *fault)
 	vhi_eventfd_signal(f->news);
 }
 
-static void on_iotlb_miss(void *user, vh_gpa iova, uint32_t access)
-{
-	struct vh_frontend *f = user;
-
-	if (f->events.iotlb_miss)
-		f->events.iotlb_miss(f->opts.user, iova, access);
-}
-
 static void on_gone(void *user)
 {
 	struct vh_frontend *f = user;
@@ -103,11 +95,10 @@ static int watch_rings(struct vh_frontend *f)
 
 int vhi_frontend_listen(struct vh_frontend *f)
 {
-	const struct vh_backend_events events = {
+	struct vh_backend_events events = {
 	    .size = sizeof(events),
 	    .config_changed = on_config_changed,
 	    .vring_fault = on_vring_fault,
-	    .iotlb_miss = on_iotlb_miss,
 	    .gone = on_gone,
 	};
 	int fd = vh_backend_fd(f->backend);
@@ -122,6 +113,7 @@ int vhi_frontend_listen(struct vh_frontend *f)
 					   "%d",
 					   -r);
 	f->backend_fd = fd >= 0 ? fd : -1;
+	vhi_frontend_forward(f, &events);
 	r = vh_backend_set_events(f->backend, &events, f);
 	if (r < 0) {
 		vhi_frontend_deafen(f);

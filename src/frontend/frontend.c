@@ -147,43 +147,60 @@ static void dispose(struct vh_frontend *f)
 	free(f);
 }
 
-static int copy_opts(const struct vh_frontend_opts *opts,
-		     struct vh_frontend_opts *ret_opts,
-		     struct vh_frontend_events *ret_events,
+/* Into a front-end that is nothing but the room for it. */
+static int copy_opts(struct vh_frontend *f, const struct vh_frontend_opts *opts,
 		     struct vh_fault *fault)
 {
-	int r = vhi_opts_copy(ret_opts, sizeof(*ret_opts), opts);
+	int r = vhi_opts_copy(&f->opts, sizeof(f->opts), opts);
 
-	if (r == 0 && ret_opts->events)
-		r = vhi_opts_copy(ret_events, sizeof(*ret_events),
-				  ret_opts->events);
+	if (r == 0 && f->opts.events)
+		r = vhi_opts_copy(&f->events, sizeof(f->events),
+				  f->opts.events);
+	if (r == 0 && f->opts.requests)
+		r = vhi_opts_copy(&f->requests, sizeof(f->requests),
+				  f->opts.requests);
 	if (r < 0)
 		return vhi_fault(fault, VH_FAULT_CALLER, r, NULL,
 				 "the size of the options or events can't be");
-	return check_opts(ret_opts, fault);
+	return check_opts(&f->opts, fault);
+}
+
+/* NULL, with the reason: the options can't be, or memory is short. */
+static struct vh_frontend *make(const struct vh_frontend_opts *opts,
+				struct vh_fault *fault, int *ret_error)
+{
+	struct vh_frontend head = {0};
+	struct vh_frontend *f;
+
+	*ret_error = copy_opts(&head, opts, fault);
+	if (*ret_error < 0)
+		return NULL;
+	f = calloc(1, sizeof(*f) + head.opts.num_queues * sizeof(struct ring));
+	if (!f) {
+		*ret_error = vhi_fault(fault, VH_FAULT_SYSTEM, -ENOMEM, NULL,
+				       "no memory for a front-end");
+		return NULL;
+	}
+	*f = head;
+	f->opts.events = NULL; /* these are the caller's, and were copied */
+	f->opts.requests = NULL;
+	f->area_fd = -1;
+	vhi_fault_clear(&f->fault);
+	vhi_log_init(&f->log, &f->opts.log);
+	return f;
 }
 
 int vh_frontend_new(struct vh_backend *backend,
 		    const struct vh_frontend_opts *opts, struct vh_fault *fault,
 		    struct vh_frontend **ret_frontend)
 {
-	struct vh_frontend_opts copy = {0};
-	struct vh_frontend_events events = {0};
 	struct vh_frontend *f;
-	int r = copy_opts(opts, &copy, &events, fault);
+	int r;
 
-	if (r < 0)
-		return r;
-	f = calloc(1, sizeof(*f) + copy.num_queues * sizeof(struct ring));
+	f = make(opts, fault, &r);
 	if (!f)
-		return vhi_fault(fault, VH_FAULT_SYSTEM, -ENOMEM, NULL,
-				 "no memory for a front-end");
+		return r;
 	f->backend = backend;
-	f->opts = copy;
-	f->events = events;
-	f->area_fd = -1;
-	vhi_fault_clear(&f->fault);
-	vhi_log_init(&f->log, &copy.log);
 	r = vhi_frontend_events_init(f);
 	if (r == 0)
 		r = make_rings(f);
@@ -191,7 +208,7 @@ int vh_frontend_new(struct vh_backend *backend,
 		vhi_frontend_refuse(f, VH_FAULT_SYSTEM, r, VH_FAULT_NO_QUEUE,
 				    "no descriptors: error %d", -r);
 	else
-		r = vhi_frontend_meet(f, "new", copy.required);
+		r = vhi_frontend_meet(f, "new", f->opts.required);
 	if (r == 0)
 		r = vhi_frontend_listen(f);
 	if (r < 0) {

@@ -46,6 +46,7 @@ struct vh_frontend {
 	struct vh_backend *backend;
 	struct vh_frontend_opts opts;
 	struct vh_frontend_events events;
+	struct vh_backend_events requests; /* receivers of the caller's */
 	struct vh_fault fault;
 	struct vhi_log log;
 
@@ -149,6 +150,9 @@ void vhi_frontend_events_done(struct vh_frontend *f);
 /* Hears of the back-end's events from now on, or no more. */
 int vhi_frontend_listen(struct vh_frontend *f);
 void vhi_frontend_deafen(struct vh_frontend *f);
+/* requests.c: those receivers that the caller has. */
+void vhi_frontend_forward(const struct vh_frontend *f,
+			  struct vh_backend_events *events);
 /* The back-end is gone: no ring runs any more. */
 void vhi_frontend_note_gone(struct vh_frontend *f);
 void vhi_frontend_config_changed(struct vh_frontend *f);

@@ -173,6 +173,78 @@ static void test_frontend_events_reconnect_from_within(void **state)
 	vm_works(vm);
 }
 
+struct asked {
+	unsigned int misses, calls, maps;
+	vh_gpa iova;
+};
+
+static void on_miss(void *user, vh_gpa iova, uint32_t access)
+{
+	struct asked *asked = user;
+
+	asked->misses++;
+	asked->iova = iova;
+	assert_int_equal(access, VH_ACCESS_READ);
+}
+
+static int on_call(void *user, uint32_t queue)
+{
+	struct asked *asked = user;
+
+	asked->calls++;
+	return queue == 1 ? 0 : -EINVAL;
+}
+
+static int on_map(void *user, const struct vh_shmem_map *map, int fd)
+{
+	struct asked *asked = user;
+
+	(void)map;
+	asked->maps++;
+	return fd == 7 ? 0 : -EBADF;
+}
+
+/* Those that have a receiver get its answer, the others are refused. */
+static void test_frontend_events_requests(void **state)
+{
+	struct vm *vm = *state;
+	struct vh_backend *backend = &vm->flaky->backend;
+	struct asked asked = {0};
+	VH_OPTS(vh_backend_events, requests);
+	VH_OPTS(vh_frontend_opts, opts);
+	struct vh_shmem_map map = {0};
+	uint8_t uuid[16] = {0};
+
+	assert_true(vhi_backend_shmem_map(backend, &map, 7) < 0);
+	assert_true(vhi_backend_iotlb_miss(backend, 1, VH_ACCESS_READ) < 0);
+	vh_frontend_free(vm->frontend);
+	vm->frontend = NULL;
+	requests.iotlb_miss = on_miss;
+	requests.vring_call = on_call;
+	requests.shmem_map = on_map;
+	opts.num_queues = VM_QUEUES;
+	opts.features = VM_FEATURES;
+	opts.requests = &requests;
+	opts.user = &asked;
+	assert_int_equal(vh_frontend_new(backend, &opts, NULL, &vm->frontend),
+			 0);
+	assert_int_equal(
+	    vhi_backend_iotlb_miss(backend, 0x1000, VH_ACCESS_READ), 0);
+	assert_int_equal(asked.misses, 1);
+	assert_int_equal(asked.iova, 0x1000);
+	assert_int_equal(vhi_backend_vring_call(backend, 1), 0);
+	assert_int_equal(vhi_backend_vring_call(backend, 0), -EINVAL);
+	assert_int_equal(asked.calls, 2);
+	assert_int_equal(vhi_backend_shmem_map(backend, &map, 7), 0);
+	assert_int_equal(vhi_backend_shmem_map(backend, &map, 8), -EBADF);
+	assert_int_equal(asked.maps, 2);
+	assert_true(vhi_backend_shmem_unmap(backend, &map) < 0);
+	assert_true(vhi_backend_shared_object_add(backend, uuid) < 0);
+	vh_frontend_free(vm->frontend);
+	vm->frontend = NULL;
+	assert_true(vhi_backend_shmem_map(backend, &map, 7) < 0);
+}
+
 static int set_up_with(void **state, bool own_loop)
 {
 	static struct vm vm;
@@ -212,6 +284,7 @@ int main(void)
 	    TEST(test_frontend_events_gone),
 	    TEST_LOOP(test_frontend_events_own_loop),
 	    TEST(test_frontend_events_reconnect_from_within),
+	    TEST(test_frontend_events_requests),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
