@@ -482,9 +482,10 @@ static void test_user_client_replies_that_lie(void **state)
 		assert_int_equal(fault.code, VH_FAULT_MSG_FIELD);
 		script_end(&script);
 	}
-	for (int i = 0; i < 5; i++) {
+	for (int i = 0; i < 6; i++) {
 		script_init(&script);
 		script.config_lie = 1;
+		script.area_lacks_fd = i == 5;
 		script.area_size = i == 1 ? 4097 : i == 2 ? 0 : 4096;
 		script.area_offset = i == 3 ? 8 : 0;
 		script.base = UINT64_C(0x10000);

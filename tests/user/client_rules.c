@@ -14,15 +14,9 @@
 #include <bytes.h>
 #include <cmocka.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <place.h>
-#include <resources.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 
-#define SHMEM	   FE_BIT(22)
 #define PAGEFAULT  FE_BIT(8)
 #define INBAND	   FE_BIT(14)
 #define SKIP_DRAIN FE_BIT(23)
@@ -436,93 +430,6 @@ static void test_user_client_rules_of_packed_bases(void **state)
 	close_script(&script, b);
 }
 
-static int connect_by(uint32_t mode, const char *path, int fd, uint32_t ms)
-{
-	VH_OPTS(vh_user_connect_opts, opts);
-	struct vh_fault fault = {.code = VH_FAULT_NONE};
-	struct vh_backend *b;
-	int r;
-
-	opts.mode = mode;
-	opts.path = path;
-	opts.fd = fd;
-	opts.timeout_ms = ms;
-	r = vh_user_connect(&opts, &fault, &b);
-	if (r == 0)
-		vh_backend_free(b);
-	assert_true(r == 0 || fault.text[0]);
-	assert_true(r == 0 || fault.error == r);
-	return r;
-}
-
-static void test_user_client_rules_of_places(void **state)
-{
-	const struct resources before = resources_now();
-	struct place place;
-	char longer[200];
-	int fds[2];
-
-	(void)state;
-	memset(longer, 'x', sizeof(longer) - 1);
-	longer[sizeof(longer) - 1] = 0;
-	assert_int_equal(place_make(&place, NULL, 4096), 0);
-	assert_int_equal(connect_by(3, place.socket, -1, 0), -EINVAL);
-	assert_int_equal(connect_by(VH_USER_CONNECT, NULL, -1, 0), -EINVAL);
-	assert_int_equal(connect_by(VH_USER_CONNECT, longer, -1, 0),
-			 -ENAMETOOLONG);
-	assert_int_equal(connect_by(VH_USER_CONNECT, place.socket, -1, 0),
-			 -ENOENT);
-	assert_int_equal(connect_by(VH_USER_CONNECT, place.disk, -1, 0),
-			 -ECONNREFUSED);
-	assert_int_equal(connect_by(VH_USER_LISTEN, place.disk, -1, 0),
-			 -EADDRINUSE);
-	assert_int_equal(connect_by(VH_USER_LISTEN, place.socket, -1, 20),
-			 -ETIMEDOUT);
-	assert_int_equal(access(place.socket, F_OK), -1);
-	assert_int_equal(connect_by(VH_USER_FD, NULL, place.file, 0), -EINVAL);
-	assert_int_equal(connect_by(VH_USER_FD, NULL, -1, 0), -EINVAL);
-	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
-	close(fds[0]);
-	assert_int_equal(connect_by(VH_USER_FD, NULL, fds[1], 0), -ENODEV);
-	close(fds[1]);
-	place_remove(&place);
-	assert_int_equal(resources_wait(&before), 0);
-}
-
-/* A front-end may be the one that waits. */
-static void test_user_client_rules_of_listening(void **state)
-{
-	VH_OPTS(vh_user_connect_opts, opts);
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	struct vh_backend *b;
-	struct script script;
-	struct place place;
-	int r, fd, listener;
-
-	(void)state;
-	assert_int_equal(place_make(&place, NULL, 0), 0);
-	strcpy(address.sun_path, place.socket);
-	listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	assert_int_equal(bind(listener, (void *)&address, sizeof(address)), 0);
-	assert_int_equal(listen(listener, 1), 0);
-	/* It comes before it is waited for, and so before the time is up. */
-	script_init(&script);
-	assert_int_equal(fe_connect(&script.wire, place.socket), 0);
-	script.ours = eventfd(0, EFD_CLOEXEC);
-	r = script_play(&script);
-	assert_int_equal(r, 0);
-	opts.mode = VH_USER_FD;
-	opts.fd = listener;
-	assert_int_equal(vh_user_connect(&opts, NULL, &b), 0);
-	fd = vh_backend_fd(b);
-	assert_true(fd >= 0);
-	assert_int_equal(fcntl(fd, F_GETFD), FD_CLOEXEC);
-	vh_backend_free(b);
-	script_end(&script);
-	close(listener);
-	place_remove(&place);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -536,8 +443,6 @@ int main(void)
 	    cmocka_unit_test(test_user_client_rules_of_large_tables),
 	    cmocka_unit_test(test_user_client_rules_of_order),
 	    cmocka_unit_test(test_user_client_rules_of_packed_bases),
-	    cmocka_unit_test(test_user_client_rules_of_places),
-	    cmocka_unit_test(test_user_client_rules_of_listening),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

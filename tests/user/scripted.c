@@ -93,6 +93,8 @@ static bool own_reply(const struct script *script,
 		memcpy(to, request->payload, 24);
 		put64(to, 0, script->area_size);
 		put64(to, 8, script->area_offset);
+		if (script->area_lacks_fd)
+			return true;
 		*ret_fd = memfd_create("area", MFD_CLOEXEC);
 		return *ret_fd >= 0 && ftruncate(*ret_fd, AREA_FILE) == 0;
 	case FE_SET_MEM_TABLE:

@@ -53,6 +53,7 @@ struct script {
 	uint64_t base;	    /* what GET_VRING_BASE answers */
 	uint64_t area_size; /* of the in-flight area, in a file of 4096 */
 	uint64_t area_offset;
+	bool area_lacks_fd;
 	uint32_t config_lie; /* more than was asked for */
 	uint32_t log_reply;  /* bytes of SET_LOG_BASE's reply */
 
