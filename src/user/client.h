@@ -135,7 +135,9 @@ int vhi_client_check_file(struct vhi_client *c, int fd, uint64_t offset,
 			  uint64_t size);
 
 /* client_vring.c */
-/* NULL, with words: the back-end can't have such a ring. */
+/* False: the back-end can't have such a ring. */
+bool vhi_client_has_queue(const struct vhi_client *c, uint32_t q);
+/* NULL, with words: the same. */
 struct vhi_client_queue *vhi_client_queue(struct vhi_client *c, uint32_t q);
 bool vhi_client_started(const struct vhi_client *c);
 void vhi_client_forget_queues(struct vhi_client *c);

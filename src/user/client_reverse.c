@@ -99,6 +99,27 @@ static int shmem(struct vhi_client *c, const struct vh_message *m)
 	return r;
 }
 
+/* Who receives it may well take the number for an index. */
+static int check_queue(struct vhi_client *c, const struct vh_message *m,
+		       struct vh_fault *fault)
+{
+	uint32_t queue;
+
+	if (m->id == VH_USER_BACKEND_VRING_HOST_NOTIFIER_MSG)
+		queue = m->area.index;
+	else if (m->id == VH_USER_BACKEND_VRING_CALL ||
+		 m->id == VH_USER_BACKEND_VRING_ERR)
+		queue = m->state.index;
+	else
+		return 0;
+	if (vhi_client_has_queue(c, queue))
+		return 0;
+	return vhi_fault(fault, VH_FAULT_MSG_FIELD, -ERANGE, SECTION,
+			 "back-end request %" PRIu32 " about queue %" PRIu32
+			 ", which it can't have",
+			 m->id, queue);
+}
+
 static int handle(struct vhi_client *c, const struct vh_message *m,
 		  struct vh_fault *fault, int *ret_fd)
 {
@@ -168,6 +189,8 @@ static bool take_one(struct vhi_client *c, const struct vhi_frame *frame)
 	vhi_fault_clear(&fault);
 	r = vh_message_decode(VH_USER_FROM_BACKEND, &c->context, &frame->header,
 			      frame->payload, frame->fds, &fault, &m);
+	if (r == 0)
+		r = check_queue(c, &m, &fault);
 	if (r == 0)
 		r = handle(c, &m, &fault, &fd);
 	if (r < 0 && fault.code == VH_FAULT_NONE)

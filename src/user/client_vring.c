@@ -31,14 +31,19 @@ static int failure(struct vhi_client *c, uint32_t q, int r)
  * Network back-ends count pairs of queues, and nothing tells that they do: so
  * the upper half is the back-end's to refuse.
  */
-struct vhi_client_queue *vhi_client_queue(struct vhi_client *c, uint32_t q)
+bool vhi_client_has_queue(const struct vhi_client *c, uint32_t q)
 {
 	uint32_t limit = VHI_CLIENT_QUEUES;
 
 	if (vhi_client_has(c, VH_USER_PROTOCOL_F_MQ) &&
 	    c->queue_num < limit / 2)
 		limit = 2 * c->queue_num;
-	if (q < limit)
+	return q < limit;
+}
+
+struct vhi_client_queue *vhi_client_queue(struct vhi_client *c, uint32_t q)
+{
+	if (vhi_client_has_queue(c, q))
 		return &c->queues[q];
 	FAIL(c, q, VH_FAULT_MSG_FIELD, -ERANGE,
 	     "there is no queue %" PRIu32 ", the back-end has %" PRIu32, q,

@@ -227,6 +227,36 @@ static void test_user_client_reverse_config_and_rings(void **state)
 	close_all(&script, b);
 }
 
+/* Whoever hears of a queue may take its number for an index. */
+static void test_user_client_reverse_no_such_queue(void **state)
+{
+	const uint32_t no_queues[] = {8, 0x7f, 0xff, 0x80000000, UINT32_MAX};
+	struct heard heard = {0};
+	uint8_t bytes[24] = {0};
+	struct script script;
+	struct vh_backend *b;
+	int fd = memory_file();
+
+	(void)state;
+	open_all(&script, &b);
+	receive_all(b, &heard);
+	put64(bytes, 8, PAGE);
+	for (size_t i = 0; i < sizeof(no_queues) / sizeof(no_queues[0]); i++) {
+		put32(bytes, 0, no_queues[i]);
+		assert_int_equal(
+		    ask(&script, b, VRING_CALL, bytes, 8, -1, NULL), ERANGE);
+		assert_int_equal(ask(&script, b, VRING_ERR, bytes, 8, -1, NULL),
+				 ERANGE);
+		put32(bytes, 0, no_queues[i] & 0xff ? no_queues[i] & 0xff : 8);
+		assert_int_equal(
+		    ask(&script, b, HOST_NOTIFIER, bytes, 24, fd, NULL),
+		    ERANGE);
+	}
+	assert_int_equal(heard.times, 0);
+	close_all(&script, b);
+	close(fd);
+}
+
 static void test_user_client_reverse_doorbells(void **state)
 {
 	struct heard heard = {0};
@@ -420,6 +450,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_user_client_reverse_config_and_rings),
+	    cmocka_unit_test(test_user_client_reverse_no_such_queue),
 	    cmocka_unit_test(test_user_client_reverse_doorbells),
 	    cmocka_unit_test(test_user_client_reverse_objects),
 	    cmocka_unit_test(test_user_client_reverse_refusals),
