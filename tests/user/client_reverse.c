@@ -446,6 +446,28 @@ static void test_user_client_reverse_while_waiting(void **state)
 	close_all(&script, b);
 }
 
+/* One that only talks itself is waited for no longer than one that is mute. */
+static void test_user_client_reverse_flood(void **state)
+{
+	VH_OPTS(vh_user_connect_opts, opts);
+	struct heard heard = {0};
+	struct script script;
+	struct vh_backend *b;
+	uint8_t status;
+
+	(void)state;
+	script_init(&script);
+	opts.timeout_ms = 2000;
+	assert_int_equal(script_connect(&script, &opts, NULL, &b), 0);
+	receive_all(b, &heard);
+	script.how = SCRIPT_FLOOD;
+	script.id = FE_GET_STATUS;
+	assert_int_equal(vh_backend_get_status(b, &status), -ETIMEDOUT);
+	assert_int_equal(vh_backend_fault(b)->code, VH_FAULT_MSG_TIMEOUT);
+	assert_in_range(heard.times, 65, UINT32_MAX);
+	close_all(&script, b);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -456,6 +478,7 @@ int main(void)
 	    cmocka_unit_test(test_user_client_reverse_refusals),
 	    cmocka_unit_test(test_user_client_reverse_that_breaks),
 	    cmocka_unit_test(test_user_client_reverse_while_waiting),
+	    cmocka_unit_test(test_user_client_reverse_flood),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -213,6 +213,15 @@ static bool ask_first(struct script *script)
 	return good;
 }
 
+/* Until nobody wants to hear it any more. */
+static void flood(struct script *script)
+{
+	const struct fe_message m = {.id = CONFIG_CHANGE, .flags = FE_VERSION};
+
+	while (fe_send(&script->reverse, &m) == 0)
+		;
+}
+
 static bool answer(struct script *script, const struct fe_reply *request)
 {
 	int how = manner(script, request);
@@ -224,6 +233,8 @@ static bool answer(struct script *script, const struct fe_reply *request)
 
 	if (how == SCRIPT_DIE) {
 		go_on = false;
+	} else if (how == SCRIPT_FLOOD) {
+		flood(script);
 	} else if (how == SCRIPT_ASK_FIRST && !ask_first(script)) {
 		go_on = false;
 	} else if (due && how != SCRIPT_SILENT) {

@@ -28,6 +28,7 @@ enum {
 	SCRIPT_DIE_HALF,  /* in the middle of the answer */
 	SCRIPT_REFUSE,	  /* says that it failed */
 	SCRIPT_TWICE,	  /* right, and once more */
+	SCRIPT_FLOOD,	  /* requests of its own, instead of an answer */
 	SCRIPT_ASK_FIRST, /* wants an answer itself before it answers */
 };
 
