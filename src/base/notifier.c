@@ -93,13 +93,27 @@ void vhi_notifier_signal(const struct vhi_notifier *notifier)
 		vhi_eventfd_signal(notifier->fd);
 }
 
-void vhi_notifier_relieve(int fd)
+void vhi_notifier_signal_once(int fd)
+{
+	struct vhi_notifier notifier;
+
+	vhi_notifier_init(&notifier, fd);
+	vhi_notifier_signal(&notifier);
+}
+
+/* Doesn't wait, whatever a peer made of the descriptor. */
+void vhi_notifier_empty(int fd)
 {
 	uint64_t value;
 	struct iovec iov = {.iov_base = &value, .iov_len = sizeof(value)};
 
+	(void)!preadv2(fd, &iov, 1, -1, RWF_NOWAIT);
+}
+
+void vhi_notifier_relieve(int fd)
+{
 	if (fd >= 0 && !writable(fd))
-		(void)!preadv2(fd, &iov, 1, -1, RWF_NOWAIT);
+		vhi_notifier_empty(fd);
 }
 
 bool vhi_notifier_drain(const struct vhi_notifier *notifier)

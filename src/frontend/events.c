@@ -172,7 +172,7 @@ static void on_err(struct vh_frontend *f, uint32_t queue)
 {
 	struct vh_fault fault;
 
-	vhi_eventfd_drain(f->rings[queue].err);
+	vhi_notifier_empty(f->rings[queue].err);
 	if (!f->rings[queue].running)
 		return;
 	vhi_fault(&fault, VH_FAULT_BROKEN, -EIO, "",

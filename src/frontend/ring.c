@@ -242,12 +242,9 @@ int vhi_frontend_check_rings(struct vh_frontend *f, const char *step)
 /* Who served it before may have shown something and died. */
 static void call_again(struct ring *ring)
 {
-	struct vhi_notifier call;
-
 	if (!ring->call_again || ring->call < 0)
 		return;
-	vhi_notifier_init(&call, ring->call);
-	vhi_notifier_signal(&call);
+	vhi_notifier_signal_once(ring->call);
 	ring->call_again = false;
 }
 
@@ -265,7 +262,7 @@ int vhi_frontend_ring_up(struct vh_frontend *f, uint32_t queue,
 	const char *op = "set_vring_num";
 	int r;
 
-	vhi_eventfd_drain(ring->err); /* of an earlier life */
+	vhi_notifier_empty(ring->err); /* of an earlier life */
 	r = vh_backend_set_vring_num(b, queue, ring->place.num);
 
 	if (r >= 0) {
@@ -297,7 +294,7 @@ int vhi_frontend_ring_up(struct vh_frontend *f, uint32_t queue,
 	if (r < 0)
 		return vhi_frontend_failed(f, step, op, queue, r);
 	/* The driver may have kicked long ago. */
-	vhi_eventfd_signal(ring->kick);
+	vhi_notifier_signal_once(ring->kick);
 	call_again(ring);
 	return 0;
 }

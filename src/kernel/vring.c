@@ -129,7 +129,7 @@ static int start(struct kernel *k, uint32_t from, uint32_t to)
 	 */
 	for (uint32_t i = from; i < to; i++) {
 		k->vrings[i].active = true;
-		vhi_eventfd_signal(k->vrings[i].kick);
+		vhi_notifier_signal_once(k->vrings[i].kick);
 	}
 	return 0;
 }
@@ -314,7 +314,7 @@ int kernel_set_vring_call(struct vh_backend *b, uint32_t q, int fd)
 		return r;
 	/* What was used before is told by the new one. */
 	if (fd >= 0 && k->vrings[q].active)
-		vhi_eventfd_signal(fd);
+		vhi_notifier_signal_once(fd);
 	return 0;
 }
 

@@ -341,20 +341,6 @@ static int can_start(struct vhi_client *c, uint32_t q)
 	return addr_to_user(c, q, &queue->addr, &unused);
 }
 
-/*
- * Back-ends of the old school start with the first kick, so it gets one; in
- * the ring there may be requests already.
- */
-static void kick(int fd)
-{
-	struct vhi_notifier notifier;
-
-	if (fd < 0)
-		return;
-	vhi_notifier_init(&notifier, fd);
-	vhi_notifier_signal(&notifier);
-}
-
 int vhi_client_set_vring_kick(struct vh_backend *b, uint32_t q, int fd)
 {
 	struct vhi_client *c = vhi_client_of(b);
@@ -369,7 +355,11 @@ int vhi_client_set_vring_kick(struct vh_backend *b, uint32_t q, int fd)
 	if (r < 0)
 		return r;
 	queue->started = true;
-	kick(fd);
+	/*
+	 * Back-ends of the old school start with the first kick, so it gets
+	 * one; in the ring there may be requests already.
+	 */
+	vhi_notifier_signal_once(fd);
 	return 0;
 }
 

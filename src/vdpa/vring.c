@@ -261,7 +261,7 @@ int vdpa_set_vring_call(struct vh_backend *b, uint32_t q, int fd)
 	vhi_fd_close(&v->queues[q].call);
 	v->queues[q].call = copy;
 	if (copy >= 0 && v->vrings[q].started && vdpa_runs(v))
-		vhi_eventfd_signal(copy);
+		vhi_notifier_signal_once(copy);
 	return 0;
 }
 

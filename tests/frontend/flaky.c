@@ -183,6 +183,8 @@ static int set_vring_call(struct vh_backend *b, uint32_t q, int number)
 
 static int set_vring_err(struct vh_backend *b, uint32_t q, int number)
 {
+	if (q == 0)
+		((struct flaky *)b)->err = number;
 	FORWARD(q, set_vring_err, q, number);
 }
 

@@ -5,11 +5,14 @@
  * but the tracking can have brought them back.)
  */
 #include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -42,6 +45,36 @@ static void test_frontend_reconnect_goes_on(void **state)
 	vm_works(vm);
 	vm_dispatch(vm);
 	assert_int_equal(vm->config_changes, 3);
+}
+
+/* As a hostile back-end leaves an eventfd: reads or writes of it block. */
+static void spoil(int fd, bool fill)
+{
+	uint64_t number = UINT64_MAX - 1;
+
+	assert_int_equal(fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK),
+			 0);
+	if (!fill)
+		assert_int_equal(poll(&(struct pollfd){fd, POLLIN, 0}, 1, 0),
+				 0);
+	else if (poll(&(struct pollfd){fd, POLLIN, 0}, 1, 0) == 0)
+		assert_int_equal(write(fd, &number, 8), 8);
+}
+
+/* Descriptors are shared with whoever dies, and what he did to them stays. */
+static void test_frontend_reconnect_spoiled_descriptors(void **state)
+{
+	struct vm *vm = *state;
+
+	vm_boot(vm);
+	vm_works(vm);
+	die(vm);
+	spoil(vm->flaky->err, false);
+	spoil(vh_frontend_kick_fd(vm->frontend, 0), true);
+	assert_int_equal(reconnect(vm), 0);
+	vm_works(vm);
+	vm_dispatch(vm);
+	assert_int_equal(vm->faults, 0);
 }
 
 /* Completed out of order, some of them, when it dies. */
@@ -360,6 +393,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    TEST(test_frontend_reconnect_goes_on),
 	    TEST_UNTRACKED(test_frontend_reconnect_goes_on),
+	    TEST(test_frontend_reconnect_spoiled_descriptors),
 	    TEST(test_frontend_reconnect_with_requests_in_flight),
 	    TEST(test_frontend_reconnect_packed),
 	    TEST_UNTRACKED(test_frontend_reconnect_untracked),

@@ -2,6 +2,8 @@
 /* vhost-net: each operation's request, its bytes, and their order. */
 #include "box.h"
 
+#include <fcntl.h>
+
 static void test_kernel_net_capabilities(void **state)
 {
 	struct box *box = *state;
@@ -50,6 +52,20 @@ static void test_kernel_net_features(void **state)
 	shim_expect_nothing();
 	box_fails(box, vh_backend_set_features(box->backend, 1), -EINVAL);
 	assert_int_equal(shim_count(N_SET_FEATURES), 1);
+}
+
+/* Of a front-end behind a server, say: full, and writes block. */
+static void test_kernel_net_spoiled_descriptors(void **state)
+{
+	const uint64_t most = UINT64_MAX - 1;
+	struct box *box = *state;
+	int fd = box->kick[0];
+
+	assert_int_equal(write(fd, &most, sizeof(most)), sizeof(most));
+	assert_int_equal(fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK),
+			 0);
+	box_start(box, UINT64_C(1) << 32, 2);
+	OK(vh_backend_set_vring_call(box->backend, 0, fd));
 }
 
 static void test_kernel_net_ring(void **state)
@@ -238,6 +254,7 @@ int main(void)
 	    CASE(test_kernel_net_owner),
 	    CASE(test_kernel_net_owner_is_another),
 	    CASE(test_kernel_net_features),
+	    CASE(test_kernel_net_spoiled_descriptors),
 	    CASE(test_kernel_net_ring),
 	    CASE(test_kernel_net_run_kicks),
 	    CASE(test_kernel_net_enabled_before_started),

@@ -56,6 +56,12 @@ void vhi_notifier_init(struct vhi_notifier *notifier, int fd);
  */
 void vhi_notifier_signal(const struct vhi_notifier *notifier);
 
+/* The same for one that is seldom signalled; -1: nothing happens. */
+void vhi_notifier_signal_once(int fd);
+
+/* Empties an eventfd that a peer has, too, and may have made blocking. */
+void vhi_notifier_empty(int fd);
+
 /* Empties an eventfd that is full, so that whoever is held by it goes on. */
 void vhi_notifier_relieve(int fd);
 
