@@ -68,7 +68,7 @@ static int set_owner(struct vh_backend *b)
 	struct vdpa *v = vdpa_of(b);
 	int r;
 
-	if (v->node.owned)
+	if (v->agreed)
 		return 0;
 	r = vhi_node_set_owner(&v->node);
 	if (r >= 0 && !v->chose_features)
@@ -81,6 +81,7 @@ static int set_owner(struct vh_backend *b)
 			r = 0;
 		}
 	}
+	v->agreed = r >= 0;
 	return r;
 }
 

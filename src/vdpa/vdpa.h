@@ -44,6 +44,7 @@ struct vdpa {
 	uint64_t features; /* as the program negotiated */
 	uint8_t status;
 	bool chose_features; /* of the back-end: the program did */
+	bool agreed;	     /* set_owner went through to its end */
 	bool suspended;
 	bool spaces_used; /* some group isn't in space 0 */
 	bool mapped;	  /* there may be entries in space 0 */

@@ -163,6 +163,26 @@ static void test_vdpa_owner(void **state)
 }
 
 /* What isn't known here isn't agreed on, nor DESC_ASID alone. */
+/* What failed half-way is taken up again, and isn't called done. */
+static void test_vdpa_owner_half_way(void **state)
+{
+	const unsigned long steps[] = {N_SET_BACKEND_FEATURES,
+				       N_VDPA_SET_CONFIG_CALL};
+	struct box *box = *state;
+
+	for (size_t i = 0; i < 2; i++) {
+		shim_fail(steps[i], EIO);
+		box_fails(box, vh_backend_set_owner(box->backend), -EIO);
+		box_fails(box, vh_backend_set_owner(box->backend), -EIO);
+		assert_int_equal(shim_count(N_SET_OWNER), 1);
+		shim_fail(steps[i], 0);
+	}
+	OK(vh_backend_set_owner(box->backend));
+	shim_forget();
+	OK(vh_backend_set_owner(box->backend));
+	shim_expect_nothing();
+}
+
 static void test_vdpa_owner_unknown_features(void **state)
 {
 	struct box *box = *state;
@@ -370,6 +390,7 @@ int main(void)
 	    cmocka_unit_test_setup(test_vdpa_open_old_kernel, none),
 	    cmocka_unit_test_setup(test_vdpa_open_nonsense, none),
 	    FULL(test_vdpa_owner),
+	    FULL(test_vdpa_owner_half_way),
 	    FULL(test_vdpa_owner_unknown_features),
 	    FULL(test_vdpa_owner_chosen_features),
 	    FULL(test_vdpa_features),
