@@ -149,6 +149,7 @@ static void transfer(struct vh_frontend *f, struct vh_driver_queue *queue,
 	int n = 0;
 
 	memory->header.type = type;
+	memory->status = 0xff; /* so that silence isn't taken for success */
 	must(vh_driver_queue_add(queue, parts, readable, &parts[readable],
 				 3 - readable, NULL),
 	     NULL);
@@ -164,6 +165,16 @@ static void transfer(struct vh_frontend *f, struct vh_driver_queue *queue,
 	}
 	must(n, vh_driver_queue_fault(queue));
 	must(memory->status == VIRTIO_BLK_S_OK ? 0 : -EIO, NULL);
+}
+
+static uint64_t sector_of(const char *text)
+{
+	char *end;
+	uint64_t sector = strtoull(text, &end, 0);
+
+	must(*text && !*end ? 0 : -EINVAL,
+	     &(struct vh_fault){.text = "SECTOR must be a number"});
+	return sector;
 }
 
 int main(int argc, char *argv[])
@@ -188,12 +199,13 @@ int main(int argc, char *argv[])
 	     vh_backend_fault(backend));
 	printf("%llu sectors\n", (unsigned long long)capacity);
 	if (argc > 3)
-		memory->header.sector = strtoull(argv[3], NULL, 0);
+		memory->header.sector = sector_of(argv[3]);
 	if (argc > 4) {
 		snprintf(memory->data, sizeof(memory->data), "%s", argv[4]);
 		transfer(f, queue, memory, VIRTIO_BLK_T_OUT, call);
 	}
 	if (argc > 3) {
+		memset(memory->data, 0, sizeof(memory->data));
 		transfer(f, queue, memory, VIRTIO_BLK_T_IN, call);
 		printf("%.*s\n", (int)sizeof(memory->data), memory->data);
 	}
