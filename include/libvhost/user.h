@@ -41,7 +41,8 @@ enum {
 	VH_USER_CONNECT = 1,
 	/*
 	 * Use fd, a Unix stream socket that listens or is connected (told
-	 * apart by SO_ACCEPTCONN). It is duplicated.
+	 * apart by SO_ACCEPTCONN). It is duplicated, and, since both are the
+	 * same socket, doesn't block any more.
 	 */
 	VH_USER_FD = 2,
 };
