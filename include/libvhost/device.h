@@ -208,8 +208,8 @@ VH_API void vh_queue_complete(struct vh_queue *queue, struct vh_chain *chain,
 
 /*
  * vh_queue_complete() for any thread but the queue's worker, which is woken
- * to do it. No lock is taken, and nothing allocated. Who frees the back-end waits
- * for its requests, and for calls of this that haven't returned.
+ * to do it. No lock is taken, and nothing allocated. Who frees the back-end
+ * waits for its requests, and for calls of this that haven't returned.
  */
 VH_API void vh_queue_complete_remote(struct vh_queue *queue,
 				     struct vh_chain *chain, uint32_t written);
