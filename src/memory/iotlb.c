@@ -30,7 +30,7 @@ struct row {
  * The last so many rows that were added stay, if there is anything else to let
  * go of: who asks for fewer, one after the other, has all of them in the end.
  */
-#define KEPT_ROWS (VH_IOTLB_MAX_ENTRIES / 4 * 3)
+#define KEPT_ROWS (UINT64_C(3) * VH_IOTLB_MAX_ENTRIES / 4)
 
 /* An IOTLB without rows, which has room for some. Takes a reference on guest */
 static struct vh_memory *iotlb_alloc(const struct vh_memory *guest,
