@@ -14,7 +14,9 @@ void rig_complete(void *user, struct vh_queue *queue, struct vh_chain *chains[],
 {
 	(void)user;
 	for (unsigned int i = 0; i < count; i++) {
-		*(char *)chains[i]->writable->iov_base = 'x';
+		/* The workers of all queues have the same buffer. */
+		__atomic_store_n((char *)chains[i]->writable->iov_base, 'x',
+				 __ATOMIC_RELAXED);
 		vh_queue_complete(queue, chains[i], 1);
 	}
 }
