@@ -79,11 +79,9 @@ void log_written(struct vh_virtqueue *queue, const struct slot *slot,
 		vhi_log_flush(epoch->log, &queue->log.cache);
 }
 
-/*
- * size bytes at an address of the ring's, where they are in guest-physical
- * memory: behind an IOMMU that may be another place for each page.
- */
-static void log_place(struct vh_virtqueue *queue, vh_gpa at, uint64_t size)
+/* They aren't all where the ring was logged last. */
+static COLD void log_elsewhere(struct vh_virtqueue *queue, vh_gpa at,
+			       uint64_t size)
 {
 	struct vhi_hit *hit = &queue->log.hit;
 	uint64_t part;
@@ -99,6 +97,22 @@ static void log_place(struct vh_virtqueue *queue, vh_gpa at, uint64_t size)
 		vhi_log_note(queue->epoch->log, &queue->log.cache,
 			     hit->guest + (at - hit->base), part);
 	}
+}
+
+/*
+ * size bytes at an address of the ring's, where they are in guest-physical
+ * memory: behind an IOMMU that may be another place for each page.
+ */
+static void log_place(struct vh_virtqueue *queue, vh_gpa at, uint64_t size)
+{
+	const struct vhi_hit *hit = &queue->log.hit;
+	uint64_t offset = at - hit->base;
+
+	if (LIKELY(offset < hit->size && size <= hit->size - offset))
+		vhi_log_note(queue->epoch->log, &queue->log.cache,
+			     hit->guest + offset, size);
+	else
+		log_elsewhere(queue, at, size);
 }
 
 /* Behind an IOMMU the address that was given is an IOVA, as the ring's are. */
