@@ -9,6 +9,7 @@
 #include "chain.h"
 #include "fence.h"
 #include "slot.h"
+#include "variant.h"
 
 #include <base/fault.h>
 
@@ -278,19 +279,25 @@ static ALWAYS_INLINE int pop_buffers(struct vh_virtqueue *queue,
 	return (int)done;
 }
 
+/* What complete.h wants. */
+typedef struct packed_used used_place;
+
+static ALWAYS_INLINE used_place *used_place_of(struct vh_virtqueue *queue)
+{
+	return &queue->packed.used;
+}
+
 /*
- * Writes a descriptor that stands for so many of the ring. The driver looks
- * at one after the other, so it sees none of them before the first, which is
- * kept back.
+ * The driver looks at one descriptor after the other, so it sees none of them
+ * before the first, which is kept back.
  */
 static ALWAYS_INLINE void write_used(struct vh_virtqueue *queue,
-				     struct packed_used *used, uint16_t id,
-				     uint32_t written, uint32_t descriptors,
+				     used_place *used, struct run run,
 				     const struct mode mode)
 {
-	uint64_t rest = written | (uint64_t)id << 32 | used->bits;
+	uint64_t rest = run.written | (uint64_t)run.head << 32 | used->bits;
 
-	if (written)
+	if (run.written)
 		rest |= PACKED_FLAGS(DESCRIPTOR_WRITE);
 	if (!used->advanced) {
 		used->first = used->next;
@@ -301,109 +308,17 @@ static ALWAYS_INLINE void write_used(struct vh_virtqueue *queue,
 	}
 	if (mode.careful && queue->log.on)
 		log_descriptor(queue, used->next);
-	used->advanced += descriptors;
-	advance(queue, &used->next, &used->bits, descriptors);
+	used->advanced += run.descriptors;
+	advance(queue, &used->next, &used->bits, run.descriptors);
 }
 
-static ALWAYS_INLINE void write_run(struct vh_virtqueue *queue,
-				    struct packed_used *used, struct run *run,
-				    const struct mode mode)
+static ALWAYS_INLINE void note_given(struct vh_virtqueue *queue,
+				     const struct slot *slot)
 {
-	write_used(queue, used, run->head, run->written, run->descriptors,
-		   mode);
-	run->count = run->descriptors = 0;
+	inflight_packed_give(queue, slot);
 }
 
-/* IN_ORDER: the slot, if it is the next one, and those that waited for it. */
-static ALWAYS_INLINE void complete_in_order(struct vh_virtqueue *queue,
-					    struct slot *slot, uint32_t written,
-					    struct packed_used *used,
-					    struct returns *returns,
-					    const struct mode mode)
-{
-	bool full = written == slot->writable_size;
-
-	if (UNLIKELY(slot != order_at(queue, returns->order_first))) {
-		slot_done(queue, slot, written);
-		return;
-	}
-	do {
-		if (run_add(&returns->run, slot->head, queue->taken[slot->head],
-			    written, full))
-			write_run(queue, used, &returns->run, mode);
-		if (mode.careful && queue->inflight.area)
-			inflight_packed_give(queue, slot);
-		slot_put(queue, slot, returns);
-		slot = order_done(queue, ++returns->order_first);
-		if (slot) {
-			full = slot->state & SLOT_FULL;
-			written = slot->writable_size;
-		}
-	} while (slot);
-}
-
-static ALWAYS_INLINE void complete(struct vh_virtqueue *queue,
-				   struct slot *slot, uint32_t written,
-				   struct packed_used *used,
-				   struct returns *returns,
-				   const struct mode mode)
-{
-	if (UNLIKELY(!is_busy(slot)))
-		return;
-	written = bytes_written(slot, written);
-	if (mode.careful && queue->epochs[slot->epoch].log)
-		log_written(queue, slot, written);
-	epoch_leave(queue, slot, returns);
-	if (keeps_order(queue, mode)) {
-		complete_in_order(queue, slot, written, used, returns, mode);
-		return;
-	}
-	write_used(queue, used, slot->head, written, queue->taken[slot->head],
-		   mode);
-	if (mode.careful && queue->inflight.area)
-		inflight_packed_give(queue, slot);
-	slot_put(queue, slot, returns);
-}
-
-static ALWAYS_INLINE void push(struct vh_virtqueue *queue,
-			       struct vh_chain *const chains[],
-			       const uint32_t written[], unsigned int count,
-			       const struct mode mode)
-{
-	struct returns returns = returns_begin(queue);
-	struct packed_used used = queue->packed.used;
-
-	for (unsigned int i = 0; i < count; i++)
-		complete(queue, slot_of(chains[i]), written[i], &used, &returns,
-			 mode);
-	queue->packed.used = used;
-	returns_end(queue, returns, mode);
-}
-
-static ALWAYS_INLINE void push_buffers(struct vh_virtqueue *queue,
-				       const struct vh_buffer buffers[],
-				       const uint32_t written[],
-				       unsigned int count,
-				       const struct mode mode)
-{
-	struct packed_used used = queue->packed.used;
-	struct run run = queue->run;
-
-	for (unsigned int i = 0; i < count; i++) {
-		uint16_t head = buffers[i].head;
-		uint32_t size = buffer_written(&buffers[i], written[i]);
-
-		if (!mode.in_order)
-			write_used(queue, &used, head, size, 1, mode);
-		else if (run_add(&run, head, 1, size,
-				 !buffers[i].is_writable ||
-				     size == buffers[i].size))
-			write_run(queue, &used, &run, mode);
-	}
-	queue->packed.used = used;
-	if (mode.in_order)
-		queue->run = run;
-}
+#include "complete.h"
 
 /* Of the last so many descriptors, does the driver want to hear? */
 static ALWAYS_INLINE bool wants_call(struct vh_virtqueue *queue,
@@ -513,42 +428,6 @@ void packed_unask(struct vh_virtqueue *queue)
 	tell_event(queue, EVENT_DISABLE << EVENT_FLAGS);
 	queue->kick = KICK_OFF;
 }
-
-#define VARIANT(name, ...)                                                     \
-	static int pop_##name(struct vh_virtqueue *queue,                      \
-			      struct vh_chain *chains[], unsigned int max)     \
-	{                                                                      \
-		return pop(queue, chains, max, (struct mode){__VA_ARGS__});    \
-	}                                                                      \
-	static void push_##name(struct vh_virtqueue *queue,                    \
-				struct vh_chain *const chains[],               \
-				const uint32_t written[], unsigned int count)  \
-	{                                                                      \
-		push(queue, chains, written, count,                            \
-		     (struct mode){__VA_ARGS__});                              \
-	}                                                                      \
-	static int publish_##name(struct vh_virtqueue *queue)                  \
-	{                                                                      \
-		return publish(queue, (struct mode){__VA_ARGS__});             \
-	}                                                                      \
-	static int pop_buffers_##name(struct vh_virtqueue *queue,              \
-				      struct vh_buffer buffers[],              \
-				      unsigned int max)                        \
-	{                                                                      \
-		return pop_buffers(queue, buffers, max,                        \
-				   (struct mode){__VA_ARGS__});                \
-	}                                                                      \
-	static void push_buffers_##name(                                       \
-	    struct vh_virtqueue *queue, const struct vh_buffer buffers[],      \
-	    const uint32_t written[], unsigned int count)                      \
-	{                                                                      \
-		push_buffers(queue, buffers, written, count,                   \
-			     (struct mode){__VA_ARGS__});                      \
-	}                                                                      \
-	static const struct ring_ops ops_##name = {                            \
-	    pop_##name,		push_##name,	     publish_##name,           \
-	    pop_buffers_##name, push_buffers_##name,                           \
-	};
 
 VARIANT(plain, .packed = true)
 VARIANT(in_order, .packed = true, .in_order = true)

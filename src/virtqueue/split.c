@@ -6,6 +6,7 @@
 #include "chain.h"
 #include "fence.h"
 #include "slot.h"
+#include "variant.h"
 
 int split_start(struct vh_virtqueue *queue, struct vh_fault *fault)
 {
@@ -178,120 +179,36 @@ static ALWAYS_INLINE int pop_buffers(struct vh_virtqueue *queue,
 	return count < 0 ? count : done;
 }
 
-/* Writes an entry that stands for count chains. */
+/* What complete.h wants. */
+typedef uint16_t used_place;
+
+static ALWAYS_INLINE used_place *used_place_of(struct vh_virtqueue *queue)
+{
+	return &queue->split.used_next;
+}
+
 static ALWAYS_INLINE void write_used(struct vh_virtqueue *queue,
-				     uint16_t *used_next, uint16_t head,
-				     uint32_t written, uint32_t count,
+				     used_place *next, struct run run,
 				     const struct mode mode)
 {
-	uint32_t place = *used_next & queue->mask;
+	uint32_t place = *next & queue->mask;
 	struct used_element *used = &queue->split.used->ring[place];
 
-	vhi_store_le32(&used->id, head);
-	vhi_store_le32(&used->length, written);
-	*used_next = (uint16_t)(*used_next + count);
+	vhi_store_le32(&used->id, run.head);
+	vhi_store_le32(&used->length, run.written);
+	*next = (uint16_t)(*next + run.count);
 	if (mode.careful && queue->log.on)
 		log_ring(queue, 4 + sizeof(*used) * (uint64_t)place,
 			 sizeof(*used));
 }
 
-static ALWAYS_INLINE void write_run(struct vh_virtqueue *queue,
-				    uint16_t *used_next, struct run *run,
-				    const struct mode mode)
+static ALWAYS_INLINE void note_given(struct vh_virtqueue *queue,
+				     const struct slot *slot)
 {
-	write_used(queue, used_next, run->head, run->written, run->count, mode);
-	run->count = run->descriptors = 0;
+	inflight_give(&queue->inflight, slot->head, queue->num);
 }
 
-/* IN_ORDER: the slot, if it is the next one, and those that waited for it. */
-static ALWAYS_INLINE void complete_in_order(struct vh_virtqueue *queue,
-					    struct slot *slot, uint32_t written,
-					    uint16_t *used_next,
-					    struct returns *returns,
-					    const struct mode mode)
-{
-	bool full = written == slot->writable_size;
-
-	if (UNLIKELY(slot != order_at(queue, returns->order_first))) {
-		slot_done(queue, slot, written);
-		return;
-	}
-	do {
-		if (run_add(&returns->run, slot->head, queue->taken[slot->head],
-			    written, full))
-			write_run(queue, used_next, &returns->run, mode);
-		if (mode.careful && queue->inflight.area)
-			inflight_give(&queue->inflight, slot->head, queue->num);
-		slot_put(queue, slot, returns);
-		slot = order_done(queue, ++returns->order_first);
-		if (slot) {
-			full = slot->state & SLOT_FULL;
-			written = slot->writable_size;
-		}
-	} while (slot);
-}
-
-static ALWAYS_INLINE void complete(struct vh_virtqueue *queue,
-				   struct slot *slot, uint32_t written,
-				   uint16_t *used_next, struct returns *returns,
-				   const struct mode mode)
-{
-	if (UNLIKELY(!is_busy(slot)))
-		return;
-	written = bytes_written(slot, written);
-	if (mode.careful && queue->epochs[slot->epoch].log)
-		log_written(queue, slot, written);
-	epoch_leave(queue, slot, returns);
-	if (keeps_order(queue, mode)) {
-		complete_in_order(queue, slot, written, used_next, returns,
-				  mode);
-		return;
-	}
-	write_used(queue, used_next, slot->head, written, 1, mode);
-	if (mode.careful && queue->inflight.area)
-		inflight_give(&queue->inflight, slot->head, queue->num);
-	slot_put(queue, slot, returns);
-}
-
-static ALWAYS_INLINE void push(struct vh_virtqueue *queue,
-			       struct vh_chain *const chains[],
-			       const uint32_t written[], unsigned int count,
-			       const struct mode mode)
-{
-	struct returns returns = returns_begin(queue);
-	uint16_t used_next = queue->split.used_next;
-
-	for (unsigned int i = 0; i < count; i++)
-		complete(queue, slot_of(chains[i]), written[i], &used_next,
-			 &returns, mode);
-	queue->split.used_next = used_next;
-	returns_end(queue, returns, mode);
-}
-
-static ALWAYS_INLINE void push_buffers(struct vh_virtqueue *queue,
-				       const struct vh_buffer buffers[],
-				       const uint32_t written[],
-				       unsigned int count,
-				       const struct mode mode)
-{
-	uint16_t used_next = queue->split.used_next;
-	struct run run = queue->run;
-
-	for (unsigned int i = 0; i < count; i++) {
-		uint16_t head = buffers[i].head;
-		uint32_t size = buffer_written(&buffers[i], written[i]);
-
-		if (!mode.in_order)
-			write_used(queue, &used_next, head, size, 1, mode);
-		else if (run_add(&run, head, 1, size,
-				 !buffers[i].is_writable ||
-				     size == buffers[i].size))
-			write_run(queue, &used_next, &run, mode);
-	}
-	queue->split.used_next = used_next;
-	if (mode.in_order)
-		queue->run = run;
-}
+#include "complete.h"
 
 /* Of what was shown since old, does the driver want to hear? */
 static ALWAYS_INLINE bool wants_call(struct vh_virtqueue *queue, uint16_t old)
@@ -386,42 +303,6 @@ void split_unask(struct vh_virtqueue *queue)
 	log_ring_now(queue, 0, 2);
 	queue->kick = KICK_OFF;
 }
-
-#define VARIANT(name, ...)                                                     \
-	static int pop_##name(struct vh_virtqueue *queue,                      \
-			      struct vh_chain *chains[], unsigned int max)     \
-	{                                                                      \
-		return pop(queue, chains, max, (struct mode){__VA_ARGS__});    \
-	}                                                                      \
-	static void push_##name(struct vh_virtqueue *queue,                    \
-				struct vh_chain *const chains[],               \
-				const uint32_t written[], unsigned int count)  \
-	{                                                                      \
-		push(queue, chains, written, count,                            \
-		     (struct mode){__VA_ARGS__});                              \
-	}                                                                      \
-	static int publish_##name(struct vh_virtqueue *queue)                  \
-	{                                                                      \
-		return publish(queue, (struct mode){__VA_ARGS__});             \
-	}                                                                      \
-	static int pop_buffers_##name(struct vh_virtqueue *queue,              \
-				      struct vh_buffer buffers[],              \
-				      unsigned int max)                        \
-	{                                                                      \
-		return pop_buffers(queue, buffers, max,                        \
-				   (struct mode){__VA_ARGS__});                \
-	}                                                                      \
-	static void push_buffers_##name(                                       \
-	    struct vh_virtqueue *queue, const struct vh_buffer buffers[],      \
-	    const uint32_t written[], unsigned int count)                      \
-	{                                                                      \
-		push_buffers(queue, buffers, written, count,                   \
-			     (struct mode){__VA_ARGS__});                      \
-	}                                                                      \
-	static const struct ring_ops ops_##name = {                            \
-	    pop_##name,		push_##name,	     publish_##name,           \
-	    pop_buffers_##name, push_buffers_##name,                           \
-	};
 
 VARIANT(plain, .packed = false)
 VARIANT(in_order, .in_order = true)
