@@ -105,7 +105,7 @@ static void test_frontend_life_pause_and_resume(void **state)
 		assert_int_equal(vh_frontend_pause(vm->frontend), 0);
 	assert_int_equal(vh_frontend_get_base(vm->frontend, 0, &base), 0);
 	assert_int_equal(base, vh_driver_queue_base(vm->driver[0]));
-	/* What the driver asks for now waits. */
+	/* What the driver asks for meanwhile comes back after the pause. */
 	vm_send(vm, 0, VM_BUFFERS);
 	assert_int_equal(vh_frontend_start(vm->frontend), -EBUSY);
 	for (int i = 0; i < 2; i++)
