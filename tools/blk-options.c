@@ -6,7 +6,6 @@
 #include <fcntl.h>
 #include <getopt.h>
 #include <limits.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -98,18 +97,6 @@ static const char help[] =
     "SIZE is in bytes, or has one of K, M, G, T behind it. SIGUSR1 prints\n"
     "statistics, SIGTERM ends the program. See vhost-blk(1).\n";
 
-VH_PRINTF(1, 2) static int wrong(const char *format, ...)
-{
-	va_list args;
-
-	fputs(PROGRAM ": ", stderr);
-	va_start(args, format);
-	vfprintf(stderr, format, args);
-	va_end(args);
-	fputc('\n', stderr);
-	return EXIT_USAGE;
-}
-
 static int print_capabilities(void)
 {
 	const char *const *name = vh_blk_feature_names();
@@ -128,8 +115,9 @@ static int parse_count(const char *option, const char *text, uint32_t most,
 	uint64_t value;
 
 	if (!number_parse(text, &value) || value < 1 || value > most)
-		return wrong("--%s=%s: must be a number from 1 to %u", option,
-			     text, most);
+		return say_wrong(PROGRAM,
+				 "--%s=%s: must be a number from 1 to %u",
+				 option, text, most);
 	*ret_value = (uint32_t)value;
 	return GO_ON;
 }
@@ -139,10 +127,12 @@ static int parse_fd(struct blk_options *options, const char *text)
 	uint64_t value;
 
 	if (!number_parse(text, &value) || value > INT_MAX)
-		return wrong("--fd=%s: must be a number from 0 to %d", text,
-			     INT_MAX);
+		return say_wrong(PROGRAM,
+				 "--fd=%s: must be a number from 0 to %d", text,
+				 INT_MAX);
 	if (fcntl((int)value, F_GETFD) < 0)
-		return wrong("--fd=%s: no such file descriptor is open", text);
+		return say_wrong(
+		    PROGRAM, "--fd=%s: no such file descriptor is open", text);
 	options->serve.fd = (int)value;
 	return GO_ON;
 }
@@ -153,9 +143,11 @@ static int parse_null(struct blk_options *options, const char *text)
 
 	if (!number_parse_size(text, &size) || size < 512 || size % 512 ||
 	    size > INT64_MAX)
-		return wrong("--null=%s: must be a multiple of 512 bytes, at "
-			     "least 512 and less than 8388608T",
-			     text);
+		return say_wrong(
+		    PROGRAM,
+		    "--null=%s: must be a multiple of 512 bytes, at "
+		    "least 512 and less than 8388608T",
+		    text);
 	options->disk.null_size = size;
 	options->has_null = true;
 	return GO_ON;
@@ -175,7 +167,8 @@ static int parse_engine(struct blk_options *options, const char *text)
 			return GO_ON;
 		}
 	}
-	return wrong("--io-engine=%s: must be auto, io_uring or sync", text);
+	return say_wrong(
+	    PROGRAM, "--io-engine=%s: must be auto, io_uring or sync", text);
 }
 
 static int parse_spin(struct blk_options *options, const char *text)
@@ -183,8 +176,9 @@ static int parse_spin(struct blk_options *options, const char *text)
 	uint64_t value;
 
 	if (!number_parse(text, &value) || value > MAX_SPIN_US)
-		return wrong("--spin=%s: must be a number from 0 to %d", text,
-			     MAX_SPIN_US);
+		return say_wrong(PROGRAM,
+				 "--spin=%s: must be a number from 0 to %d",
+				 text, MAX_SPIN_US);
 	options->disk.spin_us = (uint32_t)value;
 	return GO_ON;
 }
@@ -211,7 +205,8 @@ static int parse_without(struct blk_options *options, const char *text)
 			memcmp(word, features[i].name, length) != 0))
 			i++;
 		if (i == count)
-			return wrong(
+			return say_wrong(
+			    PROGRAM,
 			    "--without=%s: \"%.*s\" is none of packed, "
 			    "in-order, indirect, event-idx, reset, "
 			    "log",
@@ -226,8 +221,9 @@ static int parse_without(struct blk_options *options, const char *text)
 static int parse_serial(struct blk_options *options, const char *text)
 {
 	if (strlen(text) > MAX_SERIAL)
-		return wrong("--serial=%s: has %zu bytes, at most %d fit", text,
-			     strlen(text), MAX_SERIAL);
+		return say_wrong(PROGRAM,
+				 "--serial=%s: has %zu bytes, at most %d fit",
+				 text, strlen(text), MAX_SERIAL);
 	options->disk.serial = text;
 	return GO_ON;
 }
@@ -246,8 +242,8 @@ static int parse_where(struct blk_options *options, int option,
 		options->serve.mode = VH_USER_CONNECT;
 	}
 	if (options->serve_option)
-		return wrong("--%s=%s: --%s is given already", name, text,
-			     options->serve_option);
+		return say_wrong(PROGRAM, "--%s=%s: --%s is given already",
+				 name, text, options->serve_option);
 	options->serve_option = name;
 	if (option == OPT_FD)
 		return parse_fd(options, text);
@@ -323,19 +319,24 @@ static int parse_flag(struct blk_options *options, int option)
 static int check_whole(const struct blk_options *options)
 {
 	if (!options->serve_option)
-		return wrong("one of --socket-path, --fd and --connect is "
-			     "needed; try --help");
+		return say_wrong(PROGRAM,
+				 "one of --socket-path, --fd and --connect is "
+				 "needed; try --help");
 	if (!options->disk.path && !options->has_null)
-		return wrong("one of --blk-file and --null is needed; try "
-			     "--help");
+		return say_wrong(PROGRAM,
+				 "one of --blk-file and --null is needed; try "
+				 "--help");
 	if (options->disk.path && options->has_null)
-		return wrong("--blk-file and --null exclude each other");
+		return say_wrong(PROGRAM,
+				 "--blk-file and --null exclude each other");
 	if (options->has_null && options->disk.direct)
-		return wrong("--direct needs --blk-file");
+		return say_wrong(PROGRAM, "--direct needs --blk-file");
 	if (options->disk.workers > options->disk.num_queues)
-		return wrong("--workers=%u: at most one for each of the %u "
-			     "queues (--num-queues)",
-			     options->disk.workers, options->disk.num_queues);
+		return say_wrong(PROGRAM,
+				 "--workers=%u: at most one for each of the %u "
+				 "queues (--num-queues)",
+				 options->disk.workers,
+				 options->disk.num_queues);
 	return GO_ON;
 }
 
@@ -363,22 +364,6 @@ static void set_defaults(struct blk_options *options)
 	};
 }
 
-/* What getopt_long() stumbled over. */
-static int wrong_option(int kind, char *const argv[])
-{
-	const char *word = argv[optind - 1];
-	bool is_long = strncmp(word, "--", 2) == 0;
-	char letter[3] = {'-', (char)optopt, 0};
-
-	if (!is_long && optopt)
-		word = letter;
-	if (kind == ':')
-		return wrong("%s: needs a value; try --help", word);
-	if (is_long && optopt)
-		return wrong("%s: takes no value; try --help", word);
-	return wrong("%s: no such option; try --help", word);
-}
-
 int blk_options_parse(struct blk_options *options, int argc, char *argv[])
 {
 	int r = GO_ON;
@@ -394,13 +379,14 @@ int blk_options_parse(struct blk_options *options, int argc, char *argv[])
 		if (option < 0)
 			break;
 		if (option == '?' || option == ':')
-			return wrong_option(option, argv);
+			return say_wrong_option(PROGRAM, option, argv);
 		r = optarg ? parse_value(options, option, optarg)
 			   : parse_flag(options, option);
 	}
 	if (r != GO_ON)
 		return r;
 	if (optind < argc)
-		return wrong("%s: not an option; try --help", argv[optind]);
+		return say_wrong(PROGRAM, "%s: not an option; try --help",
+				 argv[optind]);
 	return check_whole(options);
 }

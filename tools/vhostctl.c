@@ -6,7 +6,6 @@
 #include "ctl/probe.h"
 #include <errno.h>
 #include <getopt.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -53,23 +52,12 @@ struct options {
 	bool json;
 };
 
-VH_PRINTF(1, 2) static int wrong(const char *format, ...)
-{
-	va_list args;
-
-	fputs(PROGRAM ": ", stderr);
-	va_start(args, format);
-	vfprintf(stderr, format, args);
-	va_end(args);
-	fputc('\n', stderr);
-	return EXIT_USAGE;
-}
-
 static int parse_type(struct options *options, const char *text)
 {
 	options->probe.device = device_id(text);
 	if (options->probe.device == DEVICE_UNKNOWN)
-		return wrong("--type=%s: no such type; try --help", text);
+		return say_wrong(PROGRAM, "--type=%s: no such type; try --help",
+				 text);
 	return GO_ON;
 }
 
@@ -78,13 +66,14 @@ static int parse_timeout(struct options *options, const char *text)
 	uint64_t value;
 
 	if (!number_parse(text, &value) || value < 1 || value > MOST_TIME)
-		return wrong("--timeout=%s: must be a number from 1 to %d",
-			     text, MOST_TIME);
+		return say_wrong(PROGRAM,
+				 "--timeout=%s: must be a number from 1 to %d",
+				 text, MOST_TIME);
 	options->probe.timeout_ms = (uint32_t)value;
 	return GO_ON;
 }
 
-static int parse_option(struct options *options, int option, const char *word)
+static int parse_option(struct options *options, int option, char *const argv[])
 {
 	switch (option) {
 	case OPT_JSON:
@@ -100,11 +89,8 @@ static int parse_option(struct options *options, int option, const char *word)
 	case OPT_VERSION:
 		printf(PROGRAM " %s\n", vh_version());
 		return EXIT_OK;
-	case ':':
-		return wrong("%s: needs a value; try --help", word);
 	default:
-		return wrong(
-		    "%s: no such option, or takes no value; try --help", word);
+		return say_wrong_option(PROGRAM, option, argv);
 	}
 }
 
@@ -119,16 +105,19 @@ static int parse(struct options *options, int argc, char *argv[])
 		option = getopt_long(argc, argv, ":", long_options, NULL);
 		if (option < 0)
 			break;
-		r = parse_option(options, option, argv[optind - 1]);
+		r = parse_option(options, option, argv);
 	}
 	if (r != GO_ON)
 		return r;
 	if (optind == argc)
-		return wrong("a command is needed: probe; try --help");
+		return say_wrong(PROGRAM,
+				 "a command is needed: probe; try --help");
 	if (strcmp(argv[optind], "probe") != 0)
-		return wrong("%s: no such command; try --help", argv[optind]);
+		return say_wrong(PROGRAM, "%s: no such command; try --help",
+				 argv[optind]);
 	if (optind + 2 != argc)
-		return wrong("probe: needs one TARGET; try --help");
+		return say_wrong(PROGRAM,
+				 "probe: needs one TARGET; try --help");
 	options->probe.target = argv[optind + 1];
 	return GO_ON;
 }
@@ -144,7 +133,7 @@ int main(int argc, char *argv[])
 		return status;
 	status = probe(&options.probe, &fault, &report);
 	if (status != EXIT_OK) {
-		wrong("%s", fault.text);
+		say_wrong(PROGRAM, "%s", fault.text);
 		return status;
 	}
 	if (options.json)
@@ -155,7 +144,7 @@ int main(int argc, char *argv[])
 		probe_print(report);
 	json_object_put(report);
 	if (fflush(stdout) != 0) {
-		wrong("standard output: %s", error_text(errno));
+		say_wrong(PROGRAM, "standard output: %s", error_text(errno));
 		return EXIT_RUNTIME;
 	}
 	return EXIT_OK;

@@ -3,7 +3,6 @@
 
 Each case prints a line in cmocka's form; exit status 1 if one failed.
 """
-import contextlib
 import ctypes
 import fcntl
 import json
@@ -14,9 +13,9 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
-import traceback
+
+from cases import run_all
 
 PROGRAM = os.path.abspath(sys.argv[1])
 PATIENCE = 60  # seconds; nothing here takes that long
@@ -510,25 +509,4 @@ def test_cli_looks_at_the_size_again(place):
         expect(status == OK, err)
 
 
-def run_case(name, case):
-    with tempfile.TemporaryDirectory(prefix='vhost-cli-') as folder:
-        try:
-            case(Place(folder))
-        except (AssertionError, OSError, ValueError,
-                subprocess.TimeoutExpired):
-            traceback.print_exc(file=sys.stdout)
-            print(f'[  FAILED  ] {name}', flush=True)
-            return False
-    print(f'[       OK ] {name}', flush=True)
-    return True
-
-
-def main():
-    cases = {name: case for name, case in globals().items()
-             if name.startswith('test_')}
-    results = [run_case(name, case) for name, case in cases.items()]
-    return 0 if all(results) else 1
-
-
-with contextlib.suppress(BrokenPipeError):
-    sys.exit(main())
+sys.exit(run_all(globals(), Place))

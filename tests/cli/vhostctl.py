@@ -9,10 +9,10 @@ import socket
 import struct
 import subprocess
 import sys
-import tempfile
 import threading
 import time
-import traceback
+
+from cases import run_all
 
 PROGRAM, VHOST_BLK = map(os.path.abspath, sys.argv[1:])
 PATIENCE = 60  # seconds; nothing here takes that long
@@ -299,24 +299,4 @@ def test_cli_ctl_bad_backends(folder):
         os.unlink(path)
 
 
-def run_case(name, case):
-    with tempfile.TemporaryDirectory(prefix='vhost-cli-') as folder:
-        try:
-            case(folder)
-        except (AssertionError, OSError, ValueError, KeyError,
-                subprocess.TimeoutExpired):
-            traceback.print_exc(file=sys.stdout)
-            print(f'[  FAILED  ] {name}', flush=True)
-            return False
-    print(f'[       OK ] {name}', flush=True)
-    return True
-
-
-def main():
-    cases = {name: case for name, case in globals().items()
-             if name.startswith('test_')}
-    results = [run_case(name, case) for name, case in cases.items()]
-    return 0 if all(results) else 1
-
-
-sys.exit(main())
+sys.exit(run_all(globals()))

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 #include "say.h"
+#include <getopt.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdarg.h>
@@ -94,4 +95,33 @@ void say(const struct vh_log *log, uint32_t level, const char *format, ...)
 	vsnprintf(text, sizeof(text), format, args);
 	va_end(args);
 	log->write(log->user, level, text);
+}
+
+int say_wrong(const char *program, const char *format, ...)
+{
+	va_list args;
+
+	fprintf(stderr, "%s: ", program);
+	va_start(args, format);
+	vfprintf(stderr, format, args);
+	va_end(args);
+	fputc('\n', stderr);
+	return EXIT_USAGE;
+}
+
+int say_wrong_option(const char *program, int kind, char *const argv[])
+{
+	const char *word = argv[optind - 1];
+	bool is_long = strncmp(word, "--", 2) == 0;
+	char letter[3] = {'-', (char)optopt, 0};
+
+	if (!is_long && optopt)
+		word = letter;
+	if (kind == ':')
+		return say_wrong(program, "%s: needs a value; try --help",
+				 word);
+	if (is_long && optopt)
+		return say_wrong(program, "%s: takes no value; try --help",
+				 word);
+	return say_wrong(program, "%s: no such option; try --help", word);
 }

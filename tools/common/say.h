@@ -28,6 +28,11 @@ void say(const struct vh_log *log, uint32_t level, const char *format, ...)
  */
 bool say_whole(int fd, const char *text, size_t size);
 
+/* Says on stderr what is wrong with the command line. Returns EXIT_USAGE. */
+int say_wrong(const char *program, const char *format, ...) VH_PRINTF(2, 3);
+/* The same of what getopt_long() stumbled over: kind is what it returned. */
+int say_wrong_option(const char *program, int kind, char *const argv[]);
+
 /* As strerror(), but for any thread. */
 const char *error_text(int error);
 
