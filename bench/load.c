@@ -11,6 +11,8 @@
 
 #define BURST	  32
 #define TIMEOUT_S 20
+/* A line of the cache for each request's header and status, as in Linux. */
+#define SLOT_SIZE 64
 
 /* What a slot needs in the loop, ready to be handed to the ring. */
 struct load_slot {
@@ -25,8 +27,8 @@ uint64_t load_memory(const struct load_opts *opts)
 {
 	return vh_driver_queue_size(opts->queue_size, VH_F_INDIRECT_DESC,
 				    LOAD_TABLE_ENTRIES) +
-	       (uint64_t)opts->depth * (opts->read_size + BLK_HEADER_SIZE + 1) +
-	       UINT64_C(4) * 4096; /* each part begins on a page */
+	       (uint64_t)opts->depth * (opts->read_size + SLOT_SIZE) +
+	       UINT64_C(3) * 4096; /* each part begins on a page */
 }
 
 static uint64_t next_random(struct load *load)
@@ -50,24 +52,24 @@ static int make_slots(struct load *load)
 	struct guest *guest = &load->session->guest;
 	unsigned int depth = load->opts.depth;
 	uint32_t size = load->opts.read_size;
-	uint64_t headers = guest_alloc(guest, depth * BLK_HEADER_SIZE, 4096);
+	uint64_t headers = guest_alloc(guest, depth * SLOT_SIZE, 4096);
 	uint64_t data = guest_alloc(guest, (uint64_t)depth * size, 4096);
-	uint64_t statuses = guest_alloc(guest, depth, 4096);
 
 	load->slots = calloc(depth, sizeof(*load->slots));
 	load->idle = calloc(depth, sizeof(struct load_slot *));
-	if (!headers || !data || !statuses || !load->slots || !load->idle)
+	if (!headers || !data || !load->slots || !load->idle)
 		return -ENOMEM;
 	for (unsigned int i = 0; i < depth; i++) {
-		uint64_t header = headers + i * BLK_HEADER_SIZE;
+		uint64_t header = headers + (uint64_t)i * SLOT_SIZE;
+		uint64_t status = header + BLK_HEADER_SIZE;
 		struct load_slot *slot = &load->slots[i];
 
 		blk_put_header(load->session, header, BLK_IN, 0);
 		slot->header = at_guest(header, BLK_HEADER_SIZE);
 		slot->writable[0] = at_guest(data + (uint64_t)i * size, size);
-		slot->writable[1] = at_guest(statuses + i, 1);
+		slot->writable[1] = at_guest(status, 1);
 		slot->sector = guest_at(guest, header + 8, 8);
-		slot->status = guest_at(guest, statuses + i, 1);
+		slot->status = guest_at(guest, status, 1);
 		slot->data = guest_at(guest, data + (uint64_t)i * size, size);
 		load->idle[load->num_idle++] = slot;
 	}
