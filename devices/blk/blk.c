@@ -25,16 +25,27 @@ void blk_log(const struct blk *blk, uint32_t level, const char *format, ...)
 	blk->log.write(blk->log.user, level, line);
 }
 
+/*
+ * The driver's core has just written the header, and has looked at the status:
+ * have them on their way.
+ */
+static void fetch(const struct vh_chain *chain)
+{
+	if (chain->readable_count)
+		__builtin_prefetch(chain->readable->iov_base);
+	if (chain->writable_count)
+		__builtin_prefetch(
+		    chain->writable[chain->writable_count - 1].iov_base, 1);
+}
+
 static void process(void *user, struct vh_queue *queue,
 		    struct vh_chain *chains[], unsigned int count)
 {
 	struct blk_queue *own = vh_queue_user(queue);
 
 	(void)user;
-	/* The driver's core has just written them: have them on their way. */
 	for (unsigned int i = 0; i < count; i++)
-		if (chains[i]->readable_count)
-			__builtin_prefetch(chains[i]->readable->iov_base);
+		fetch(chains[i]);
 	for (unsigned int i = 0; i < count; i++)
 		blk_request_start(own, chains[i]);
 }

@@ -11,7 +11,7 @@
  * While the driver consumes what it is shown of a burst and makes more
  * requests, we work on the rest, and neither side runs dry.
  */
-#define PUBLISH_AFTER 8
+#define PUBLISH_AFTER 16
 #define SPIN_MAX_US   1000000
 
 static int check_opts(const struct vh_device_ops *ops,

@@ -196,7 +196,8 @@ void vhi_worker_unguard(struct vh_worker *worker);
 void vhi_queue_begin_linger(struct vh_queue *queue);
 uint64_t vhi_now_ns(void);
 void vhi_queue_activate(struct vh_queue *queue);
-void vhi_queue_run(struct vh_queue *queue);
+/* One burst. Returns how many chains it had. */
+unsigned int vhi_queue_run(struct vh_queue *queue);
 void vhi_queue_publish(struct vh_queue *queue);
 void vhi_queue_settle(struct vh_queue *queue);
 void vhi_queue_kicked(struct vh_queue *queue);

@@ -132,7 +132,7 @@ static bool stays_awake(struct vh_queue *queue)
 	return false;
 }
 
-void vhi_queue_run(struct vh_queue *queue)
+unsigned int vhi_queue_run(struct vh_queue *queue)
 {
 	struct vh_device *device = queue->device;
 	struct vh_chain *chains[VH_VIRTQUEUE_BURST];
@@ -140,7 +140,7 @@ void vhi_queue_run(struct vh_queue *queue)
 
 	if (!runs(queue)) {
 		queue->active = false;
-		return;
+		return 0;
 	}
 	n = vh_virtqueue_pop(queue->ring, chains, VH_VIRTQUEUE_BURST);
 	if (n > 0) {
@@ -149,13 +149,14 @@ void vhi_queue_run(struct vh_queue *queue)
 		count(&queue->counters.bursts, 1);
 		device->ops.process(device->user, queue, chains,
 				    (unsigned int)n);
-		return;
+		return (unsigned int)n;
 	}
 	queue->active = n == 0 && stays_awake(queue);
 	if (n < 0)
 		vhi_queue_check(queue);
 	else
 		vhi_queue_ask(queue);
+	return 0;
 }
 
 static void touch(struct vh_queue *queue)

@@ -17,8 +17,12 @@
 #include <unistd.h>
 
 #define EVENTS_AT_ONCE 32
-/* Bursts of each queue before others' kicks and tasks are looked at. */
-#define BURSTS_PER_ROUND 8
+/*
+ * Kicks and tasks are looked at, by a system call, after so many chains; or,
+ * where queues give a few at a time, after so many bursts of each.
+ */
+#define CHAINS_PER_ROUND 256
+#define BURSTS_PER_ROUND 32
 #define PAUSE_NS	 50000
 
 static int init_lists(struct vh_worker *worker)
@@ -160,10 +164,13 @@ static void settle(struct vh_worker *worker)
 	worker->touched_count = 0;
 }
 
-/* One burst of each active queue; those that ran dry leave the list. */
-static void run_active(struct vh_worker *worker)
+/*
+ * One burst of each active queue; those that ran dry leave the list. Returns
+ * how many chains there were.
+ */
+static unsigned int run_active(struct vh_worker *worker)
 {
-	unsigned int kept = 0;
+	unsigned int kept = 0, chains = 0;
 	unsigned int count = worker->active_count;
 
 	for (unsigned int i = 0; i < count; i++) {
@@ -171,15 +178,18 @@ static void run_active(struct vh_worker *worker)
 
 		/* Bursts may be long; control shall wait for one at most. */
 		if (i == 0 || !vhi_worker_is_wanted(worker))
-			vhi_queue_run(queue);
+			chains += vhi_queue_run(queue);
 		if (queue->active)
 			worker->active[kept++] = queue;
 	}
 	worker->active_count = kept;
+	return chains;
 }
 
 void vhi_worker_round(struct vh_worker *worker, int timeout_ms)
 {
+	unsigned int chains = 0;
+
 	wait_events(worker,
 		    worker->active_count || worker->again ? 0 : timeout_ms);
 	worker->again = false;
@@ -187,9 +197,10 @@ void vhi_worker_round(struct vh_worker *worker, int timeout_ms)
 		worker->watch_fired = false;
 		worker->watch_ready(worker->watch_user);
 	}
-	for (int i = 0; i < BURSTS_PER_ROUND; i++) {
+	for (int i = 0; i < BURSTS_PER_ROUND && chains < CHAINS_PER_ROUND;
+	     i++) {
 		vhi_worker_take_remote(worker);
-		run_active(worker);
+		chains += run_active(worker);
 		settle(worker);
 		if (!worker->active_count || vhi_worker_is_wanted(worker))
 			break;
