@@ -84,7 +84,7 @@ static const char help[] =
     "  --spin=N             look on for N microseconds before sleeping, at\n"
     "                       most 1000000 (default 0)\n"
     "  --publish-after=N    completions that the guest is shown at once, 1 to\n"
-    "                       32768 (default 8)\n"
+    "                       32768 (default 16)\n"
     "  --without=LIST       don't offer these features of the rings: packed,\n"
     "                       in-order, indirect, event-idx, reset, log\n"
     "  --iommu              the guest is behind an IOMMU\n"

@@ -127,7 +127,7 @@ struct vh_device_opts {
 	uint32_t spin_us;
 	/*
 	 * Completions that the driver is shown at once, without waiting for
-	 * the rest of a burst: 0 for what has proven best (8), 1 for each by
+	 * the rest of a burst: 0 for what has proven best (16), 1 for each by
 	 * itself. The last of a burst never wait.
 	 */
 	uint32_t publish_after;
