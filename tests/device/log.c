@@ -7,7 +7,7 @@
 #include "rig.h"
 
 #include <errno.h>
-#include <stdio.h>
+#include <resources.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -59,19 +59,6 @@ static int set_log(struct rig *rig, const struct log *log)
 	return vh_backend_set_log_base(rig->backend, &area, log->fd);
 }
 
-static unsigned int mappings_of_logs(void)
-{
-	FILE *maps = fopen("/proc/self/maps", "re");
-	unsigned int count = 0;
-	char line[512];
-
-	assert_non_null(maps);
-	while (fgets(line, sizeof(line), maps))
-		count += strstr(line, "memfd:dirty-log") != NULL;
-	fclose(maps);
-	return count;
-}
-
 /*
  * What is marked after the driver has seen it, or by a ring that asks for kicks
  * before the log is taken away from it.
@@ -114,7 +101,7 @@ static void first_log(uint32_t workers, uint64_t ring_features)
 		assert_int_equal(fails_at, 0);
 		assert_non_null(strstr(vh_backend_fault(rig.backend)->text,
 				       "the log can't be used"));
-		assert_int_equal(mappings_of_logs(), 1);
+		assert_int_equal(mappings_of("memfd:dirty-log"), 1);
 		forget(&log);
 		expect(&rig, &log, false);
 	}

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /*
  * lab-exit STATUS: ends the guest that runs it.
  *

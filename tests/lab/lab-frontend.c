@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /*
  * lab-frontend /dev/vhost-vdpa-N: a disk behind vDPA through every step of
  * vh_frontend, with its sectors checked in between.

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /*
  * lab-probe KIND [ARGUMENT]: asks a device of the laboratory, by the kernel's
  * own interface and nothing of ours, whether it is what a test expects:
@@ -6,34 +6,19 @@
  *   net TAP, vsock, scsi WWN     a /dev/vhost-KIND
  *   block NODE, network NODE     a vDPA device, by its /dev/vhost-vdpa-N
  */
-#include <errno.h>
+#include "fail.h"
+
 #include <fcntl.h>
 #include <linux/if_tun.h>
 #include <linux/vhost.h>
 #include <linux/virtio_config.h>
 #include <linux/virtio_ids.h>
 #include <net/if.h>
-#include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-
-static void fail(const char *format, ...)
-    __attribute__((format(printf, 1, 2), noreturn));
-
-static void fail(const char *format, ...)
-{
-	va_list args;
-
-	va_start(args, format);
-	fputs("lab-probe: ", stderr);
-	vfprintf(stderr, format, args);
-	fprintf(stderr, " (%s)\n", strerror(errno));
-	va_end(args);
-	exit(1);
-}
 
 static int open_node(const char *node)
 {

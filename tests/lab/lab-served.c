@@ -5,8 +5,9 @@
  * guest memory and a front-end on that socket, and no device. Frames go
  * through rings and tap device to a packet socket and back, and are compared.
  */
+#include "fail.h"
+
 #include <arpa/inet.h>
-#include <errno.h>
 #include <fcntl.h>
 #include <libvhost/libvhost.h>
 #include <linux/if_packet.h>
@@ -14,7 +15,6 @@
 #include <net/if.h>
 #include <poll.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -52,21 +52,6 @@ struct machine {
 	int packets; /* a socket on the other end of the tap device */
 	unsigned int sent;
 };
-
-static void fail(const char *format, ...)
-    __attribute__((format(printf, 1, 2), noreturn));
-
-static void fail(const char *format, ...)
-{
-	va_list args;
-
-	va_start(args, format);
-	fputs("lab-served: ", stderr);
-	vfprintf(stderr, format, args);
-	fprintf(stderr, " (%s)\n", strerror(errno));
-	va_end(args);
-	exit(1);
-}
 
 static int open_tap(const char *name)
 {

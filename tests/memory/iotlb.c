@@ -2,6 +2,8 @@
 /* IOTLBs: what is kept of entries, and what is refused. */
 #include "support.h"
 
+#include <resources.h>
+
 #include <memory/translate.h>
 
 #include "iotlb_model.h"
@@ -43,7 +45,7 @@ static void fixture_free(struct fixture *f)
 {
 	vh_memory_unref(f->iotlb);
 	vh_memory_unref(f->guest);
-	assert_int_equal(mappings_of_memfds(), 0);
+	assert_int_equal(mappings_of(ANY_MEMFD), 0);
 	close(f->fd);
 }
 
@@ -472,7 +474,7 @@ static void test_memory_iotlb_random_changes(void **state)
 	}
 	model_free(&kept);
 	model_free(&model);
-	assert_int_equal(mappings_of_memfds(), 0);
+	assert_int_equal(mappings_of(ANY_MEMFD), 0);
 	close(fd);
 }
 

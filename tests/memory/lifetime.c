@@ -6,6 +6,8 @@
  */
 #include "support.h"
 
+#include <resources.h>
+
 #include <stdlib.h>
 #include <sys/mman.h>
 
@@ -120,7 +122,7 @@ static void test_memory_lifetime_keeps_other_mappings(void **state)
 					 hosts[m]);
 		}
 	}
-	assert_int_equal(mappings_of_memfds(), 0);
+	assert_int_equal(mappings_of(ANY_MEMFD), 0);
 	vh_memory_unref(memory);
 	close(fd);
 }
@@ -148,7 +150,7 @@ static void test_memory_lifetime_of_forked_maps(void **state)
 	assert_non_null(vh_memory_at(right, shared.guest, PAGE));
 	assert_true(find_span(vh_memory_at(right, shared.guest, 1), &span));
 	vh_memory_unref(right);
-	assert_int_equal(mappings_of_memfds(), 0);
+	assert_int_equal(mappings_of(ANY_MEMFD), 0);
 	close(fd);
 }
 
@@ -166,7 +168,7 @@ static void test_memory_lifetime_10000_cycles_leak_nothing(void **state)
 		must_add(&memory, &r);
 	}
 	descriptors = open_descriptors();
-	mappings = mappings_of_memfds();
+	mappings = mappings_of(ANY_MEMFD);
 	live = heap.live;
 	assert_true(live > 40);
 	for (uint64_t i = 0; i < CYCLES; i++) {
@@ -182,10 +184,10 @@ static void test_memory_lifetime_10000_cycles_leak_nothing(void **state)
 		must_add(&memory, &bad);
 	}
 	assert_int_equal(open_descriptors(), descriptors);
-	assert_int_equal(mappings_of_memfds(), mappings);
+	assert_int_equal(mappings_of(ANY_MEMFD), mappings);
 	assert_int_equal(heap.live, live);
 	vh_memory_unref(memory);
-	assert_int_equal(mappings_of_memfds(), 0);
+	assert_int_equal(mappings_of(ANY_MEMFD), 0);
 	close(fd);
 }
 
@@ -210,7 +212,7 @@ static void test_memory_lifetime_survives_each_failed_malloc(void **state)
 		assert_int_equal(fault.error, -ENOMEM);
 		assert_int_equal(fault.code, VH_FAULT_SYSTEM);
 		assert_int_equal(heap.live, live);
-		assert_int_equal(mappings_of_memfds(), 1);
+		assert_int_equal(mappings_of(ANY_MEMFD), 1);
 		failures++;
 	}
 	heap.fails = 0;
@@ -245,7 +247,7 @@ typedef int (*maker)(const struct vh_memory *iotlb, struct vh_fault *fault,
 /* Each allocation of a maker fails once; nothing is lost or left over. */
 static void *survives(maker make, const struct vh_memory *iotlb)
 {
-	unsigned int mappings = mappings_of_memfds(), failures = 0;
+	unsigned int mappings = mappings_of(ANY_MEMFD), failures = 0;
 	struct vh_fault fault = {.error = -ENOMEM};
 	long live = heap.live;
 	void *made = NULL;
@@ -260,7 +262,7 @@ static void *survives(maker make, const struct vh_memory *iotlb)
 		assert_int_equal(fault.error, -ENOMEM);
 		assert_null(made);
 		assert_int_equal(heap.live, live);
-		assert_int_equal(mappings_of_memfds(), mappings);
+		assert_int_equal(mappings_of(ANY_MEMFD), mappings);
 	}
 	heap.fails = 0;
 	assert_true(failures > 0);
@@ -346,7 +348,7 @@ static void test_memory_lifetime_iotlbs_and_logs_survive_them_too(void **state)
 	vh_memory_unref(guest);
 	/* guest was an empty map when it was counted */
 	assert_int_equal(heap.live, live - 1);
-	assert_int_equal(mappings_of_memfds(), 0);
+	assert_int_equal(mappings_of(ANY_MEMFD), 0);
 	close(log_file);
 }
 

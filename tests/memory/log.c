@@ -5,6 +5,8 @@
  */
 #include "support.h"
 
+#include <resources.h>
+
 #include <fcntl.h>
 #include <memory/log.h>
 #include <stdio.h>
@@ -43,7 +45,7 @@ static void set_up(struct fixture *f, uint64_t offset, uint64_t size)
 static void tear_down(struct fixture *f)
 {
 	vh_dirty_log_unref(f->log);
-	assert_int_equal(mappings_of_memfds(), 0);
+	assert_int_equal(mappings_of(ANY_MEMFD), 0);
 	close(f->fd);
 }
 
@@ -374,9 +376,9 @@ static void test_memory_log_lives_as_long_as_its_references(void **state)
 	set_up(&f, 4100, 100);
 	again = vh_dirty_log_ref(f.log);
 	assert_ptr_equal(again, f.log);
-	assert_int_equal(mappings_of_memfds(), 1);
+	assert_int_equal(mappings_of(ANY_MEMFD), 1);
 	vh_dirty_log_unref(f.log);
-	assert_int_equal(mappings_of_memfds(), 1);
+	assert_int_equal(mappings_of(ANY_MEMFD), 1);
 	mark(&f, 5 * LOG_PAGE, 1);
 	is_as_expected(&f);
 	/* the descriptor was only needed once */

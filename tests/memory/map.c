@@ -2,6 +2,8 @@
 /* Making maps: what is in them, and what is refused. */
 #include "support.h"
 
+#include <resources.h>
+
 #define GUEST UINT64_C(0x100000000)
 #define USER  UINT64_C(0x7f0000000000)
 
@@ -277,7 +279,7 @@ static void test_memory_map_holds_509_regions(void **state)
 {
 	int fd = file_of(PAGE);
 	struct vh_memory *memory = empty_map();
-	unsigned int before = mappings_of_memfds();
+	unsigned int before = mappings_of(ANY_MEMFD);
 	struct vh_region r;
 
 	(void)state;
@@ -289,7 +291,8 @@ static void test_memory_map_holds_509_regions(void **state)
 		must_add(&memory, &r);
 	}
 	assert_int_equal(vh_memory_count(memory), VH_MEMORY_MAX_REGIONS);
-	assert_int_equal(mappings_of_memfds() - before, VH_MEMORY_MAX_REGIONS);
+	assert_int_equal(mappings_of(ANY_MEMFD) - before,
+			 VH_MEMORY_MAX_REGIONS);
 	r = region_of(0, PAGE, 0, 0, fd);
 	refuses_add(memory, &r, -ENOSPC, VH_FAULT_MEM_SLOTS, "509");
 	for (uint64_t i = 0; i < VH_MEMORY_MAX_REGIONS; i++) {
@@ -301,7 +304,7 @@ static void test_memory_map_holds_509_regions(void **state)
 		assert_null(vh_memory_at(memory, r.guest, 1));
 	}
 	assert_int_equal(vh_memory_count(memory), 0);
-	assert_int_equal(mappings_of_memfds(), before);
+	assert_int_equal(mappings_of(ANY_MEMFD), before);
 	vh_memory_unref(memory);
 	close(fd);
 }

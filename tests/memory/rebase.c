@@ -5,6 +5,8 @@
  */
 #include "support.h"
 
+#include <resources.h>
+
 #include <memory/translate.h>
 
 #define GUEST UINT64_C(0x200000000)
@@ -68,7 +70,7 @@ static int tear_down(void **state)
 {
 	(void)state;
 	vh_memory_unref(full);
-	assert_int_equal(mappings_of_memfds(), 0);
+	assert_int_equal(mappings_of(ANY_MEMFD), 0);
 	close(file);
 	return 0;
 }
@@ -327,7 +329,7 @@ static void test_memory_rebase_follows_new_mappings(void **state)
 {
 	struct vh_memory *guest = guest_of(2), *other = guest_of(3);
 	struct vh_memory *iotlb = iotlb_on(guest);
-	unsigned int mappings = mappings_of_memfds();
+	unsigned int mappings = mappings_of(ANY_MEMFD);
 	void *before = vh_memory_at(guest, GUEST + 5, 10);
 
 	(void)state;
@@ -337,10 +339,10 @@ static void test_memory_rebase_follows_new_mappings(void **state)
 	assert_ptr_not_equal(vh_memory_at(iotlb, FIRST, 10), before);
 	assert_ptr_equal(vh_memory_at(iotlb, FIRST, 10),
 			 vh_memory_at(other, GUEST + 5, 10));
-	assert_int_equal(mappings_of_memfds(), mappings - 2);
+	assert_int_equal(mappings_of(ANY_MEMFD), mappings - 2);
 	vh_memory_unref(other);
 	vh_memory_unref(iotlb);
-	assert_int_equal(mappings_of_memfds(), mappings - 5);
+	assert_int_equal(mappings_of(ANY_MEMFD), mappings - 5);
 }
 
 /* Where the front-end's address is another, so is what the entry meant. */

@@ -5,6 +5,8 @@
  */
 #include "support.h"
 
+#include <resources.h>
+
 #include <linux/memfd.h>
 #include <memory/log.h>
 #include <memory/translate.h>
@@ -162,7 +164,7 @@ static void survive_log(void)
 	CHECK(vhi_memory_guard_hit(NULL));
 	CHECK(pread(fd, &byte, 1, 3) == 1 && byte == 1);
 	vh_dirty_log_unref(log);
-	CHECK(mappings_of_memfds() == 0);
+	CHECK(mappings_of(ANY_MEMFD) == 0);
 }
 
 static void test_memory_sigbus_guarded_log_survives(void **state)

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 #include "support.h"
 
-#include <dirent.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -144,29 +143,4 @@ bool find_span(const void *address, struct span *ret_span)
 	if (found)
 		*ret_span = span;
 	return found;
-}
-
-unsigned int open_descriptors(void)
-{
-	DIR *folder = opendir("/proc/self/fd");
-	unsigned int count = 0;
-
-	assert_non_null(folder);
-	while (readdir(folder))
-		count++;
-	closedir(folder);
-	return count;
-}
-
-unsigned int mappings_of_memfds(void)
-{
-	FILE *maps = fopen("/proc/self/maps", "re");
-	unsigned int count = 0;
-	char line[512];
-
-	assert_non_null(maps);
-	while (fgets(line, sizeof(line), maps))
-		count += strstr(line, "memfd:libvhost-test") != NULL;
-	fclose(maps);
-	return count;
 }

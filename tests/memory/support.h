@@ -50,7 +50,4 @@ struct span {
 };
 bool find_span(const void *address, struct span *ret_span);
 
-unsigned int open_descriptors(void);
-unsigned int mappings_of_memfds(void);
-
 #endif

@@ -7,6 +7,8 @@
  */
 #include "support.h"
 
+#include <resources.h>
+
 #include <endian.h>
 #include <memory/log.h>
 #include <memory/translate.h>
@@ -177,7 +179,7 @@ static void look_and_change(struct shared *shared,
 	}
 	assert_true(seen > 0);
 	vh_memory_unref(shared->memory);
-	assert_int_equal(mappings_of_memfds(), 0);
+	assert_int_equal(mappings_of(ANY_MEMFD), 0);
 	close(shared->fd);
 }
 

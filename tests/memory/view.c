@@ -6,6 +6,8 @@
  */
 #include "support.h"
 
+#include <resources.h>
+
 #include <memory/view.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -58,16 +60,16 @@ static struct fixture fixture_new(void)
 	must_add(&f.guest, &low);
 	must_add(&f.guest, &high);
 	assert_int_equal(vh_iotlb_new(f.guest, &f.iotlb), 0);
-	f.mappings = mappings_of_memfds();
+	f.mappings = mappings_of(ANY_MEMFD);
 	return f;
 }
 
 static void fixture_free(struct fixture *f)
 {
-	assert_int_equal(mappings_of_memfds(), f->mappings);
+	assert_int_equal(mappings_of(ANY_MEMFD), f->mappings);
 	vh_memory_unref(f->iotlb);
 	vh_memory_unref(f->guest);
-	assert_int_equal(mappings_of_memfds(), 0);
+	assert_int_equal(mappings_of(ANY_MEMFD), 0);
 	close(f->fd);
 }
 
@@ -159,7 +161,7 @@ static void test_memory_view_puts_pieces_side_by_side(void **state)
 			is_the_same_memory(&f, &view, at, sizes[j]);
 			vhi_view_close(&view);
 			assert_null(view.mapped);
-			assert_int_equal(mappings_of_memfds(), f.mappings);
+			assert_int_equal(mappings_of(ANY_MEMFD), f.mappings);
 		}
 	}
 	fixture_free(&f);
@@ -178,7 +180,7 @@ static void test_memory_view_of_shifted_regions(void **state)
 	must_add(&f.guest, &a);
 	must_add(&f.guest, &b);
 	assert_int_equal(vh_iotlb_new(f.guest, &f.iotlb), 0);
-	f.mappings = mappings_of_memfds();
+	f.mappings = mappings_of(ANY_MEMFD);
 	/* what counts is where pages begin in host memory */
 	must_update(&f.iotlb, IOVA, PAGE - 100, b.guest, BOTH);
 	must_update(&f.iotlb, IOVA + PAGE - 100, 500, GUEST + PAGE - 100, BOTH);
@@ -201,7 +203,7 @@ static void refuses(const struct fixture *f, vh_gpa at, uint64_t size,
 
 	assert_int_equal(vhi_view_open(f->iotlb, at, size, &view), error);
 	assert_int_equal(view.map_size, 77);
-	assert_int_equal(mappings_of_memfds(), f->mappings);
+	assert_int_equal(mappings_of(ANY_MEMFD), f->mappings);
 }
 
 static void test_memory_view_refuses_parts_of_pages(void **state)
@@ -248,7 +250,7 @@ static void test_memory_view_refuses_what_has_no_second_mapping(void **state)
 	assert_ptr_equal(mmap(page, PAGE, PROT_READ | PROT_WRITE,
 			      MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0),
 			 page);
-	f.mappings = mappings_of_memfds();
+	f.mappings = mappings_of(ANY_MEMFD);
 	refuses(&f, IOVA, SCATTERED * PAGE, -EINVAL);
 	fixture_free(&f);
 }

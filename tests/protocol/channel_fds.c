@@ -11,13 +11,13 @@ static void test_protocol_channel_fds_taken_once(void **state)
 	struct pair *pair = *state;
 	uint8_t frame[FRAME_MAX];
 	size_t size = make_frame(frame, 5, 16);
-	unsigned int before = open_fds();
+	unsigned int before = open_descriptors();
 	int fd;
 
 	assert_int_equal(vhi_channel_take_fd(pair->channel, 0), -1);
 	peer_send(pair->peer, frame, size, pair->peer, 3);
 	receives_frame(pair->channel, frame, size, 3);
-	assert_int_equal(open_fds(), before + 3);
+	assert_int_equal(open_descriptors(), before + 3);
 	fd = vhi_channel_take_fd(pair->channel, 1);
 	assert_true(fd >= 0);
 	assert_int_equal(fcntl(fd, F_GETFD), FD_CLOEXEC);
@@ -27,7 +27,7 @@ static void test_protocol_channel_fds_taken_once(void **state)
 	/* the frame still says how many came */
 	receives_frame(pair->channel, frame, size, 3);
 	vhi_channel_next(pair->channel);
-	assert_int_equal(open_fds(), before + 1);
+	assert_int_equal(open_descriptors(), before + 1);
 	assert_int_equal(close(fd), 0);
 	assert_int_equal(vhi_channel_take_fd(pair->channel, 0), -1);
 }
@@ -61,14 +61,14 @@ static void test_protocol_channel_fds_any_number(void **state)
 	struct pair *pair = *state;
 	uint8_t frame[FRAME_MAX];
 	size_t size = make_frame(frame, 5, 16);
-	unsigned int before = open_fds();
+	unsigned int before = open_descriptors();
 
 	for (size_t i = 0; i < COUNT(numbers); i++) {
 		peer_send(pair->peer, frame, size, STDIN_FILENO, numbers[i]);
 		receives_frame(pair->channel, frame, size, numbers[i]);
-		assert_int_equal(open_fds(), before + numbers[i]);
+		assert_int_equal(open_descriptors(), before + numbers[i]);
 		vhi_channel_next(pair->channel);
-		assert_int_equal(open_fds(), before);
+		assert_int_equal(open_descriptors(), before);
 	}
 }
 
@@ -112,7 +112,7 @@ static void test_protocol_channel_fds_with_another_byte(void **state)
 	struct pair *pair = *state;
 	uint8_t frame[FRAME_MAX];
 	size_t size = make_frame(frame, 5, 16);
-	unsigned int before = open_fds();
+	unsigned int before = open_descriptors();
 
 	for (size_t at = 1; at < size; at++) {
 		/* whether the first byte had some or not */
@@ -121,7 +121,7 @@ static void test_protocol_channel_fds_with_another_byte(void **state)
 		peer_send(pair->peer, frame + at, size - at, STDIN_FILENO, 3);
 		receive_fails(pair->channel, -EPROTO, VH_FAULT_MSG_FDS,
 			      "3 descriptors came with byte");
-		assert_int_equal(open_fds(), before);
+		assert_int_equal(open_descriptors(), before);
 		assert_int_equal(pair_teardown(state), 0);
 		assert_int_equal(pair_setup(state), 0);
 	}
@@ -154,7 +154,7 @@ static void test_protocol_channel_fds_lost(void **state)
 	struct pair *pair = *state;
 	uint8_t frame[FRAME_MAX];
 	size_t size = make_frame(frame, 5, 16);
-	unsigned int before = open_fds();
+	unsigned int before = open_descriptors();
 	struct rlimit limit;
 	struct rlimit tight;
 	int highest = dup(STDIN_FILENO);
@@ -174,7 +174,7 @@ static void test_protocol_channel_fds_lost(void **state)
 	assert_int_equal(ret, -EPROTO);
 	assert_int_equal(fault.code, VH_FAULT_MSG_FDS);
 	assert_non_null(strstr(fault.text, "lost"));
-	assert_int_equal(open_fds(), before);
+	assert_int_equal(open_descriptors(), before);
 }
 
 static void test_protocol_channel_fds_never_leak(void **state)
@@ -182,7 +182,7 @@ static void test_protocol_channel_fds_never_leak(void **state)
 	struct pair *pair = *state;
 	uint8_t frame[FRAME_MAX];
 	size_t size = make_frame(frame, 5, 16);
-	unsigned int before = open_fds();
+	unsigned int before = open_descriptors();
 
 	for (unsigned int i = 0; i < 10000; i++) {
 		peer_send(pair->peer, frame, size, STDIN_FILENO, i % 10);
@@ -190,7 +190,7 @@ static void test_protocol_channel_fds_never_leak(void **state)
 		close(vhi_channel_take_fd(pair->channel, i % 7));
 		vhi_channel_next(pair->channel);
 	}
-	assert_int_equal(open_fds(), before);
+	assert_int_equal(open_descriptors(), before);
 }
 
 #define TEST(name)                                                             \

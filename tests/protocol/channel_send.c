@@ -65,7 +65,7 @@ static void send_in_pieces(void **state, size_t most, unsigned int full_at)
 	uint8_t frame[FRAME_MAX];
 	uint8_t got[FRAME_MAX];
 	size_t size = make_frame(frame, 9, 40);
-	unsigned int before = open_fds();
+	unsigned int before = open_descriptors();
 	size_t at = 0;
 	int copy = dup(STDIN_FILENO);
 	int fds[8];
@@ -86,7 +86,7 @@ static void send_in_pieces(void **state, size_t most, unsigned int full_at)
 		    vhi_channel_send(pair->channel, frame, size, NULL, 0),
 		    -EBUSY);
 		/* one that waits if nothing went out, else none */
-		assert_int_equal(open_fds(), before + (full_at == 1));
+		assert_int_equal(open_descriptors(), before + (full_at == 1));
 		ret = vhi_channel_flush(pair->channel);
 	}
 	assert_int_equal(ret, 0);
@@ -104,7 +104,7 @@ static void send_in_pieces(void **state, size_t most, unsigned int full_at)
 	}
 	assert_memory_equal(got, frame, size);
 	assert_int_equal(peer_receive(pair->peer, got, 1, fds, &count), 0);
-	assert_int_equal(open_fds(), before);
+	assert_int_equal(open_descriptors(), before);
 }
 
 static void test_protocol_channel_send_in_pieces(void **state)
@@ -121,7 +121,7 @@ static void test_protocol_channel_send_waits_twice(void **state)
 	uint8_t frame[FRAME_MAX];
 	size_t size = make_frame(frame, 9, 40);
 	const int fd = STDIN_FILENO;
-	unsigned int before = open_fds();
+	unsigned int before = open_descriptors();
 	int fds[8];
 	unsigned int count;
 
@@ -130,9 +130,9 @@ static void test_protocol_channel_send_waits_twice(void **state)
 			 1);
 	calls.full_at = 2;
 	assert_int_equal(vhi_channel_flush(pair->channel), 1);
-	assert_int_equal(open_fds(), before + 1);
+	assert_int_equal(open_descriptors(), before + 1);
 	assert_int_equal(vhi_channel_flush(pair->channel), 0);
-	assert_int_equal(open_fds(), before);
+	assert_int_equal(open_descriptors(), before);
 	assert_int_equal(peer_receive(pair->peer, frame, size, fds, &count),
 			 size);
 	assert_int_equal(count, 1);
@@ -255,7 +255,7 @@ static void test_protocol_channel_send_to_nobody(void **state)
 	unsigned int before;
 
 	fill(pair, frame, 300);
-	before = open_fds();
+	before = open_descriptors();
 	close(pair->peer);
 	pair->peer = -1;
 	/* SIGPIPE would end the test */
@@ -266,7 +266,7 @@ static void test_protocol_channel_send_to_nobody(void **state)
 	assert_int_equal(vhi_channel_send_wait(pair->channel, frame, 300, NULL,
 					       0, GENEROUS_MS),
 			 -EPIPE);
-	assert_int_equal(open_fds(), before - 1);
+	assert_int_equal(open_descriptors(), before - 1);
 }
 
 static void test_protocol_channel_send_breaks(void **state)
@@ -275,7 +275,7 @@ static void test_protocol_channel_send_breaks(void **state)
 	uint8_t frame[FRAME_MAX];
 	size_t size = make_frame(frame, 9, 40);
 	const int fd = STDIN_FILENO;
-	unsigned int before = open_fds();
+	unsigned int before = open_descriptors();
 
 	calls.broken_at = 1;
 	assert_int_equal(vhi_channel_send(pair->channel, frame, size, &fd, 1),
@@ -287,7 +287,7 @@ static void test_protocol_channel_send_breaks(void **state)
 	calls.broken_at = 3;
 	assert_int_equal(vhi_channel_flush(pair->channel), -ENOBUFS);
 	assert_false(vhi_channel_sending(pair->channel));
-	assert_int_equal(open_fds(), before);
+	assert_int_equal(open_descriptors(), before);
 }
 
 /* A descriptor that can't be kept: nothing went out, nothing is left. */
@@ -297,7 +297,7 @@ static void test_protocol_channel_send_bad_descriptor(void **state)
 	uint8_t frame[FRAME_MAX];
 	size_t size = make_frame(frame, 9, 40);
 	const int fds[] = {STDIN_FILENO, -1};
-	unsigned int before = open_fds();
+	unsigned int before = open_descriptors();
 
 	assert_int_equal(vhi_channel_send(pair->channel, frame, size, fds, 2),
 			 -EBADF);
@@ -305,7 +305,7 @@ static void test_protocol_channel_send_bad_descriptor(void **state)
 	assert_int_equal(vhi_channel_send(pair->channel, frame, size, fds, 2),
 			 -EBADF);
 	assert_false(vhi_channel_sending(pair->channel));
-	assert_int_equal(open_fds(), before);
+	assert_int_equal(open_descriptors(), before);
 }
 
 static void test_protocol_channel_send_freed_meanwhile(void **state)

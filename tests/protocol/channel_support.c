@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 #include "channel_support.h"
 
-#include <dirent.h>
 #include <poll.h>
 #include <stdlib.h>
 
@@ -68,24 +67,12 @@ void *__wrap_calloc(size_t count, size_t size)
 	return calls.no_memory ? NULL : __real_calloc(count, size);
 }
 
-unsigned int open_fds(void)
-{
-	DIR *dir = opendir("/proc/self/fd");
-	unsigned int count = 0;
-
-	assert_non_null(dir);
-	while (readdir(dir))
-		count++;
-	closedir(dir);
-	return count - 3; /* . and .. and dir's own */
-}
-
 int pair_setup(void **state)
 {
 	static struct pair pair;
 	int sockets[2];
 
-	pair.fds_before = open_fds();
+	pair.fds_before = open_descriptors();
 	memset(&calls, 0, sizeof(calls));
 	if (socketpair(AF_UNIX, SOCK_STREAM, 0, sockets) < 0)
 		return -1;
@@ -105,7 +92,7 @@ int pair_teardown(void **state)
 	vhi_channel_free(pair->channel);
 	if (pair->peer >= 0)
 		close(pair->peer);
-	return open_fds() == pair->fds_before ? 0 : -1;
+	return open_descriptors() == pair->fds_before ? 0 : -1;
 }
 
 size_t make_frame(uint8_t *frame, uint32_t id, uint32_t payload_size)

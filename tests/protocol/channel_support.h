@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <protocol/channel.h>
+#include <resources.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -50,9 +51,6 @@ struct pair {
  * open that wasn't before. */
 int pair_setup(void **state);
 int pair_teardown(void **state);
-
-/* Open descriptors of this process. */
-unsigned int open_fds(void);
 
 /* A frame of a request with a payload of size bytes: its size. */
 size_t make_frame(uint8_t *frame, uint32_t id, uint32_t payload_size);

@@ -8,7 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
-static unsigned int count_descriptors(void)
+unsigned int open_descriptors(void)
 {
 	DIR *folder = opendir("/proc/self/fd");
 	unsigned int count = 0;
@@ -21,7 +21,7 @@ static unsigned int count_descriptors(void)
 	return count;
 }
 
-static unsigned int count_memfds(void)
+unsigned int mappings_of(const char *name)
 {
 	FILE *maps = fopen("/proc/self/maps", "re");
 	unsigned int count = 0;
@@ -30,8 +30,7 @@ static unsigned int count_memfds(void)
 	if (!maps)
 		return 0;
 	while (fgets(line, sizeof(line), maps))
-		if (strstr(line, "/memfd:"))
-			count++;
+		count += strstr(line, name) != NULL;
 	fclose(maps);
 	return count;
 }
@@ -39,8 +38,8 @@ static unsigned int count_memfds(void)
 struct resources resources_now(void)
 {
 	return (struct resources){
-	    .descriptors = count_descriptors(),
-	    .memfds = count_memfds(),
+	    .descriptors = open_descriptors(),
+	    .memfds = mappings_of(ANY_MEMFD),
 	};
 }
 

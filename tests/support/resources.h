@@ -3,6 +3,13 @@
 #ifndef SUPPORT_RESOURCES_H
 #define SUPPORT_RESOURCES_H
 
+#define ANY_MEMFD "/memfd:"
+
+/* Always as many too many: for comparing only. */
+unsigned int open_descriptors(void);
+/* Mappings of files with that in their names. */
+unsigned int mappings_of(const char *name);
+
 struct resources {
 	unsigned int descriptors;
 	unsigned int memfds; /* mappings of memfds, guest memory mostly */

@@ -2,7 +2,7 @@
 #include "scattered_box.h"
 
 #include <errno.h>
-#include <stdio.h>
+#include <resources.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -46,15 +46,7 @@ uint64_t offset_of(unsigned int page)
 
 unsigned int mappings_of_guest(void)
 {
-	FILE *maps = fopen("/proc/self/maps", "re");
-	unsigned int count = 0;
-	char line[512];
-
-	assert_non_null(maps);
-	while (fgets(line, sizeof(line), maps))
-		count += strstr(line, "memfd:scattered") != NULL;
-	fclose(maps);
-	return count;
+	return mappings_of("memfd:scattered");
 }
 
 static void open_memory(struct place *p)
