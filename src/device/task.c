@@ -17,8 +17,9 @@ static void finish(struct vh_worker *worker, struct vhi_task *task, int result)
 	pthread_mutex_lock(&worker->lock);
 	task->result = result;
 	task->done = true;
-	pthread_cond_broadcast(&worker->done);
 	pthread_mutex_unlock(&worker->lock);
+	/* Behind the lock, which whoever wakes up wants at once. */
+	pthread_cond_broadcast(&worker->done);
 }
 
 /* The inbox, oldest first. */

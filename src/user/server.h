@@ -51,6 +51,7 @@ struct vhi_session {
 	struct vhi_user_regions regions;
 	uint64_t started[4]; /* a bit for each of 256 rings */
 	bool said_mute;	     /* that there is nobody to ask */
+	bool sending;	     /* an answer: we wait for room first */
 	bool postcopy;	     /* tables go back with the back-end's addresses */
 };
 

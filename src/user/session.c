@@ -81,8 +81,10 @@ static void set_patience(struct vh_user_server *server)
 	bool waiting = sending || vhi_channel_partial(channel);
 
 	/* While it doesn't read our answer, there is no sense in asking. */
-	vhi_server_watch(server, vhi_channel_fd(channel),
-			 sending ? EPOLLOUT : EPOLLIN);
+	if (sending != server->session.sending)
+		vhi_server_watch(server, vhi_channel_fd(channel),
+				 sending ? EPOLLOUT : EPOLLIN);
+	server->session.sending = sending;
 	if (waiting != server->impatient)
 		vhi_server_set_timer(server,
 				     waiting ? server->opts.timeout_ms : 0);
