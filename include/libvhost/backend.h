@@ -411,7 +411,9 @@ VH_API VH_MUST_CHECK int vh_backend_set_log_fd(struct vh_backend *backend,
 /*
  * Adds an entry to the IOTLB (VHOST_IOTLB_UPDATE; vhost-user, "IOMMU
  * support"), which counts once VH_F_ACCESS_PLATFORM is negotiated. Rings that
- * wait for it go on. Errors are those of vh_iotlb_update().
+ * wait for it go on. Errors are those of vh_iotlb_update(). After one of the
+ * back-end's own nothing of the entry is in there, and perhaps nothing more of
+ * what was there of its IOVAs.
  */
 VH_API VH_MUST_CHECK int
 vh_backend_iotlb_update(struct vh_backend *backend,
@@ -419,8 +421,8 @@ vh_backend_iotlb_update(struct vh_backend *backend,
 
 /*
  * Takes a range of IOVAs out of the IOTLB (VHOST_IOTLB_INVALIDATE). Returns
- * when no request uses it any more. A ring that lies in it waits. -EINVAL:
- * the size is 0.
+ * when no request uses it any more. A ring that lies in it waits. A range that
+ * wraps ends at 2^64. -EINVAL: the size is 0.
  */
 VH_API VH_MUST_CHECK int vh_backend_iotlb_invalidate(struct vh_backend *backend,
 						     vh_gpa iova,

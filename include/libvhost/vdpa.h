@@ -154,6 +154,8 @@ VH_API VH_MUST_CHECK int vh_vdpa_get_doorbell(struct vh_backend *backend,
  * in whole pages. What is there of the same IOVAs gives way. -EINVAL: no such
  * space, or misaligned; -EFAULT: leads outside guest memory; -ERANGE: beyond
  * vh_vdpa_get_iova_range(); -EEXIST: a region is mapped there, in space 0.
+ * After a refusal of the kernel's nothing of the entry is in there, and perhaps
+ * nothing more of what was there of its IOVAs.
  */
 VH_API VH_MUST_CHECK int
 vh_vdpa_iotlb_update(struct vh_backend *backend, uint32_t asid,
@@ -161,8 +163,8 @@ vh_vdpa_iotlb_update(struct vh_backend *backend, uint32_t asid,
 
 /*
  * Takes what was added of a range out of an address space; entries that
- * overlap its ends keep their rest. -EINVAL: no such space, or no whole
- * pages.
+ * overlap its ends keep their rest. A range that wraps ends at 2^64. -EINVAL:
+ * no such space, or no whole pages.
  */
 VH_API VH_MUST_CHECK int vh_vdpa_iotlb_invalidate(struct vh_backend *backend,
 						  uint32_t asid, vh_gpa iova,

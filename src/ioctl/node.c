@@ -146,15 +146,46 @@ int vhi_node_nonsense(struct vhi_node *node, enum vhi_call call,
 			 vhi_call_info(call)->name, what, value);
 }
 
-int vhi_node_get_backend_features(struct vhi_node *node, uint64_t *ret)
+static int get_u64(struct vhi_node *node, enum vhi_call call, uint64_t *ret)
 {
-	uint64_t features = 0;
-	int r = vhi_node_call(node, VHI_GET_BACKEND_FEATURES, &features);
+	uint64_t value = 0;
+	int r = vhi_node_call(node, call, &value);
 
 	if (r < 0)
 		return r;
-	*ret = features;
+	*ret = value;
 	return 0;
+}
+
+/* what: for words. */
+static int check_offered(struct vhi_node *node, const char *what,
+			 uint64_t features, uint64_t offered)
+{
+	if (!(features & ~offered))
+		return 0;
+	return vhi_fault(node->fault, VH_FAULT_FEATURES, -EINVAL, NULL,
+			 "%s 0x%" PRIx64 " aren't offered", what,
+			 features & ~offered);
+}
+
+int vhi_node_get_features(struct vhi_node *node, uint64_t *ret)
+{
+	return get_u64(node, VHI_GET_FEATURES, ret);
+}
+
+int vhi_node_check_features(struct vhi_node *node, uint64_t features,
+			    uint64_t *ret_offered)
+{
+	int r = vhi_node_get_features(node, ret_offered);
+
+	if (r < 0)
+		return r;
+	return check_offered(node, "features", features, *ret_offered);
+}
+
+int vhi_node_get_backend_features(struct vhi_node *node, uint64_t *ret)
+{
+	return get_u64(node, VHI_GET_BACKEND_FEATURES, ret);
 }
 
 int vhi_node_set_backend_features(struct vhi_node *node, uint64_t features)
@@ -162,14 +193,10 @@ int vhi_node_set_backend_features(struct vhi_node *node, uint64_t features)
 	uint64_t offered;
 	int r = vhi_node_get_backend_features(node, &offered);
 
-	if (r < 0)
-		return r;
-	if (features & ~offered)
-		return vhi_fault(node->fault, VH_FAULT_FEATURES, -EINVAL, NULL,
-				 "back-end features 0x%" PRIx64
-				 " aren't offered",
-				 features & ~offered);
-	r = vhi_node_call(node, VHI_SET_BACKEND_FEATURES, &features);
+	if (r >= 0)
+		r = check_offered(node, "back-end features", features, offered);
+	if (r >= 0)
+		r = vhi_node_call(node, VHI_SET_BACKEND_FEATURES, &features);
 	if (r < 0)
 		return r;
 	node->backend_features = features;

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <ioctl/ram.h>
+#include <memory/iotlb.h>
 #include <stdlib.h>
 
 #define HEX "0x%" PRIx64
@@ -185,8 +186,8 @@ void vhi_ram_done(struct vhi_ram *ram)
 	*ram = (struct vhi_ram){0};
 }
 
-void *vhi_ram_part(const struct vhi_ram *ram, vh_gpa guest, uint64_t size,
-		   uint64_t *ret_size)
+/* NULL, or where guest is; *ret_size bytes from there are in its region. */
+static void *find(const struct vhi_ram *ram, vh_gpa guest, uint64_t *ret_size)
 {
 	for (unsigned int i = 0; i < ram->count; i++) {
 		const struct vhi_ram_region *e = &ram->regions[i];
@@ -194,8 +195,7 @@ void *vhi_ram_part(const struct vhi_ram *ram, vh_gpa guest, uint64_t size,
 
 		if (guest < e->region.guest || at >= e->region.size)
 			continue;
-		*ret_size =
-		    size < e->region.size - at ? size : e->region.size - at;
+		*ret_size = e->region.size - at;
 		return e->host + at;
 	}
 	return NULL;
@@ -203,8 +203,43 @@ void *vhi_ram_part(const struct vhi_ram *ram, vh_gpa guest, uint64_t size,
 
 void *vhi_ram_at(const struct vhi_ram *ram, vh_gpa guest, uint64_t size)
 {
-	uint64_t part = 0;
-	void *host = vhi_ram_part(ram, guest, size, &part);
+	uint64_t room = 0;
+	void *host = find(ram, guest, &room);
 
-	return size && part == size ? host : NULL;
+	return size && size <= room ? host : NULL;
+}
+
+void *vhi_ram_take_part(const struct vhi_ram *ram, struct vh_iotlb_entry *left,
+			struct vh_iotlb_entry *ret_part)
+{
+	struct vh_iotlb_entry part = *left;
+	uint64_t room = 0;
+	void *host = find(ram, left->guest, &room);
+
+	if (!host)
+		return NULL;
+	if (part.size > room)
+		part.size = room;
+	left->iova += part.size;
+	left->guest += part.size;
+	left->size -= part.size;
+	*ret_part = part;
+	return host;
+}
+
+int vhi_ram_check_entry(const struct vhi_ram *ram,
+			const struct vh_iotlb_entry *entry,
+			struct vh_fault *fault)
+{
+	struct vh_iotlb_entry left = *entry;
+	struct vh_iotlb_entry part;
+	int r = vhi_iotlb_check_entry(entry, fault);
+
+	while (r >= 0 && left.size)
+		if (!vhi_ram_take_part(ram, &left, &part))
+			r = vhi_fault(fault, VH_FAULT_MEM_IOTLB, -EFAULT, NULL,
+				      "entry " HEX ", size " HEX ": " HEX
+				      " isn't in guest memory",
+				      entry->iova, entry->size, left.guest);
+	return r;
 }

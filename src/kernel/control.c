@@ -21,13 +21,7 @@ static int set_owner(struct vh_backend *b)
 
 static int get_features(struct vh_backend *b, uint64_t *ret)
 {
-	uint64_t features = 0;
-	int r = vhi_node_call(&kernel_of(b)->node, VHI_GET_FEATURES, &features);
-
-	if (r < 0)
-		return r;
-	*ret = features;
-	return 0;
+	return vhi_node_get_features(&kernel_of(b)->node, ret);
 }
 
 bool kernel_is_active(const struct kernel *k)
@@ -41,14 +35,10 @@ bool kernel_is_active(const struct kernel *k)
 int kernel_check_features(struct kernel *k, uint64_t features)
 {
 	uint64_t offered;
-	int r = get_features(&k->backend, &offered);
+	int r = vhi_node_check_features(&k->node, features, &offered);
 
 	if (r < 0)
 		return r;
-	if (features & ~offered)
-		return vhi_fault(&k->backend.fault, VH_FAULT_FEATURES, -EINVAL,
-				 NULL, "features 0x%" PRIx64 " aren't offered",
-				 features & ~offered);
 	if ((features ^ k->features) & ~VH_F_LOG_ALL && kernel_is_active(k))
 		return vhi_fault(&k->backend.fault, VH_FAULT_CALLER, -EBUSY,
 				 NULL,
@@ -157,8 +147,7 @@ static int reset_device(struct vh_backend *b)
 		     vhi_ring_set_fd(&k->node, VHI_SET_VRING_KICK, i, -1));
 		keep(&error, &words, k,
 		     vhi_ring_set(&k->node, VHI_SET_VRING_BASE, i, 0));
-		vhi_fd_close(&vring->kick);
-		*vring = (struct vhi_vring){.kick = -1};
+		vhi_ring_clear(vring);
 	}
 	keep(&error, &words, k,
 	     vhi_node_call(&k->node, VHI_SET_FEATURES, &none));
@@ -281,6 +270,15 @@ int kernel_wrong_kind(struct kernel *k)
 			 "this isn't a %s device", k->kind->name);
 }
 
+/* Frees a handle that came to nothing, and keeps the words. */
+static int give_up(struct kernel *k, int error, struct vh_fault *fault)
+{
+	if (fault)
+		*fault = k->backend.fault;
+	kernel_free(&k->backend);
+	return error;
+}
+
 int kernel_open(const char *path, int fd_, const struct kernel_kind *kind,
 		struct vh_fault *fault, struct kernel **ret)
 {
@@ -295,17 +293,12 @@ int kernel_open(const char *path, int fd_, const struct kernel_kind *kind,
 	vhi_backend_init(&k->backend, &ops, 0);
 	k->node.fd = k->taps[0] = k->taps[1] = -1;
 	r = vhi_node_open(&k->node, path, fd_, &k->backend.fault);
-	if (r >= 0) {
-		r = vhi_node_call(&k->node, VHI_GET_FEATURES, &features);
-		if (r < 0)
-			r = kernel_wrong_kind(k);
-	}
-	if (r < 0) {
-		if (fault)
-			*fault = k->backend.fault;
-		kernel_free(&k->backend);
-		return r;
-	}
+	if (r >= 0 && vhi_node_get_features(&k->node, &features) < 0)
+		r = kernel_wrong_kind(k);
+	if (r >= 0)
+		r = kind->probe(k, features);
+	if (r < 0)
+		return give_up(k, r, fault);
 	k->backend.capabilities =
 	    VH_CAP_RESET | VH_CAP_REGIONS | VH_CAP_LOG |
 	    (features & VH_F_ACCESS_PLATFORM ? VH_CAP_IOTLB : 0);
@@ -313,17 +306,20 @@ int kernel_open(const char *path, int fd_, const struct kernel_kind *kind,
 	return 0;
 }
 
-int kernel_finish(struct kernel *k, uint32_t num_queues, struct vh_fault *fault,
-		  struct vh_backend **ret)
+int kernel_finish(struct kernel *k, int error, uint32_t num_queues,
+		  struct vh_fault *fault, struct vh_backend **ret)
 {
+	if (error < 0)
+		return give_up(k, error, fault);
 	k->rules = (struct vhi_ram_rules){
 	    .max = read_max_regions(), .align = PAGE, .last = UINT64_MAX};
-	k->vrings = calloc(num_queues, sizeof(*k->vrings));
+	k->vrings = vhi_rings_new(num_queues);
 	if (!k->vrings)
-		return vhi_fault(fault, VH_FAULT_SYSTEM, -ENOMEM, NULL,
-				 "no memory for %" PRIu32 " rings", num_queues);
-	for (uint32_t i = 0; i < num_queues; i++)
-		k->vrings[i].kick = -1;
+		return give_up(
+		    k,
+		    vhi_fault(&k->backend.fault, VH_FAULT_SYSTEM, -ENOMEM, NULL,
+			      "no memory for %" PRIu32 " rings", num_queues),
+		    fault);
 	k->num_queues = num_queues;
 	*ret = &k->backend;
 	return 0;

@@ -13,76 +13,37 @@
 /* Misses that are told in one go, so that the caller's loop isn't held. */
 #define BURST 64
 
-static int invalidate(struct kernel *k, uint64_t iova, uint64_t size)
+/* Takes the parts of an entry out again that came before one that failed. */
+static void undo(struct kernel *k, vh_gpa iova, uint64_t size)
 {
-	struct vhi_iotlb_message message = {
-	    .type = VHI_IOTLB_INVALIDATE,
-	    .iova = iova,
-	    .size = size,
-	};
+	const struct vh_fault words = k->backend.fault;
 
-	return vhi_node_iotlb(&k->node, 0, &message);
-}
-
-static int check_iommu(struct kernel *k)
-{
-	if (kernel_has_iommu(k))
-		return 0;
-	return vhi_fault(&k->backend.fault, VH_FAULT_CALLER, -EINVAL, NULL,
-			 "there is no IOTLB without F_ACCESS_PLATFORM");
-}
-
-static int outside(struct kernel *k, const struct vh_iotlb_entry *entry,
-		   vh_gpa at)
-{
-	return vhi_fault(&k->backend.fault, VH_FAULT_MEM_IOTLB, -EFAULT, NULL,
-			 "entry 0x%" PRIx64 ", size 0x%" PRIx64 ": 0x%" PRIx64
-			 " isn't in guest memory",
-			 entry->iova, entry->size, at);
-}
-
-static int check_entry(struct kernel *k, const struct vh_iotlb_entry *entry)
-{
-	uint64_t size;
-
-	if (vhi_range_wraps(entry->iova, entry->size) ||
-	    vhi_range_wraps(entry->guest, entry->size) || !entry->access ||
-	    entry->access & ~(VH_ACCESS_READ | VH_ACCESS_WRITE))
-		return vhi_fault(&k->backend.fault, VH_FAULT_MEM_IOTLB, -EINVAL,
-				 NULL,
-				 "entry 0x%" PRIx64 ", size 0x%" PRIx64
-				 ", access %" PRIu32 " can't be",
-				 entry->iova, entry->size, entry->access);
-	for (uint64_t done = 0; done < entry->size; done += size)
-		if (!vhi_ram_part(&k->ram, entry->guest + done,
-				  entry->size - done, &size))
-			return outside(k, entry, entry->guest + done);
-	return 0;
+	if (size == 0)
+		return;
+	(void)vhi_node_iotlb_invalidate(&k->node, 0, iova, size);
+	k->backend.fault = words;
 }
 
 int kernel_iotlb_update(struct vh_backend *b,
 			const struct vh_iotlb_entry *entry)
 {
 	struct kernel *k = kernel_of(b);
-	int r = check_iommu(k);
-	uint64_t size;
+	struct vh_iotlb_entry left = *entry;
+	int r = vhi_iotlb_is_on(&k->node, k->features);
 
 	if (r >= 0)
-		r = check_entry(k, entry);
+		r = vhi_ram_check_entry(&k->ram, entry, &b->fault);
 	/* The driver keeps what is there, and would find that first. */
 	if (r >= 0)
-		r = invalidate(k, entry->iova, entry->size);
-	for (uint64_t done = 0; done < entry->size && r >= 0; done += size) {
-		struct vhi_iotlb_message message = {
-		    .type = VHI_IOTLB_UPDATE,
-		    .iova = entry->iova + done,
-		    .access = (uint8_t)entry->access,
-		};
+		r = vhi_node_iotlb_invalidate(&k->node, 0, entry->iova,
+					      entry->size);
+	while (r >= 0 && left.size) {
+		struct vh_iotlb_entry part;
+		void *host = vhi_ram_take_part(&k->ram, &left, &part);
 
-		message.host = (uintptr_t)vhi_ram_part(
-		    &k->ram, entry->guest + done, entry->size - done, &size);
-		message.size = size;
-		r = vhi_node_iotlb(&k->node, 0, &message);
+		r = vhi_node_iotlb_update(&k->node, 0, &part, host);
+		if (r < 0)
+			undo(k, entry->iova, part.iova - entry->iova);
 	}
 	return r;
 }
@@ -90,16 +51,14 @@ int kernel_iotlb_update(struct vh_backend *b,
 int kernel_iotlb_invalidate(struct vh_backend *b, vh_gpa iova, uint64_t size)
 {
 	struct kernel *k = kernel_of(b);
-	int r = check_iommu(k);
+	int r = vhi_iotlb_is_on(&k->node, k->features);
 
 	if (r < 0)
 		return r;
 	if (size == 0)
 		return vhi_fault(&b->fault, VH_FAULT_MEM_IOTLB, -EINVAL, NULL,
 				 "invalidation of 0 bytes");
-	if (vhi_range_wraps(iova, size))
-		size = UINT64_MAX - iova;
-	return invalidate(k, iova, size);
+	return vhi_node_iotlb_invalidate(&k->node, 0, iova, size);
 }
 
 static int nonsense(struct kernel *k, const char *what, uint64_t value)

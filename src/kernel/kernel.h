@@ -14,6 +14,8 @@ struct kernel_kind {
 	const char *name;
 	/* All rings run, or none. */
 	bool whole;
+	/* Is the device of this kind? -ENOTTY: no. */
+	int (*probe)(struct kernel *k, uint64_t features);
 	/* 0, or what is missing for the ring (or all of them) to run. */
 	int (*check)(struct kernel *k, uint32_t queue);
 	int (*start)(struct kernel *k, uint32_t queue);
@@ -53,13 +55,14 @@ static inline struct kernel *kernel_of(struct vh_backend *b)
 }
 
 /*
- * Opens path or fd and asks for its features. kind->name is for words.
- * -ENOTTY: it is no vhost device. The rings are made by kernel_finish().
+ * Opens path or fd and sees whether it is of a kind. What a kind does itself
+ * comes then; kernel_finish() is told what came of that, and makes the rings or
+ * frees the handle.
  */
 int kernel_open(const char *path, int fd, const struct kernel_kind *kind,
 		struct vh_fault *fault, struct kernel **ret);
-int kernel_finish(struct kernel *k, uint32_t num_queues, struct vh_fault *fault,
-		  struct vh_backend **ret);
+int kernel_finish(struct kernel *k, int error, uint32_t num_queues,
+		  struct vh_fault *fault, struct vh_backend **ret);
 void kernel_free(struct vh_backend *b);
 
 /* -ENOTTY with words: the device isn't of this kind. */

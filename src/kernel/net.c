@@ -23,29 +23,26 @@ static int stop(struct kernel *k, uint32_t queue)
 	return vhi_ring_set_fd(&k->node, VHI_NET_SET_BACKEND, queue, -1);
 }
 
-static const struct kernel_kind net = {
-    .name = "vhost-net",
-    .start = start,
-    .stop = stop,
-};
-
 /*
  * Only vhost-net has mergeable buffers among those drivers, and only it looks
  * at what NET_SET_BACKEND points to before it asks who owns the device.
  */
-static int check_driver(struct kernel *k)
+static int probe(struct kernel *k, uint64_t features)
 {
 	unsigned long request = vhi_call_info(VHI_NET_SET_BACKEND)->number;
-	uint64_t features = 0;
-	int r = vhi_node_call(&k->node, VHI_GET_FEATURES, &features);
 
-	if (r < 0)
-		return r;
 	if (features & NET_F_MRG_RXBUF &&
 	    ioctl(k->node.fd, request, NULL) < 0 && errno == EFAULT)
 		return 0;
 	return kernel_wrong_kind(k);
 }
+
+static const struct kernel_kind net = {
+    .name = "vhost-net",
+    .probe = probe,
+    .start = start,
+    .stop = stop,
+};
 
 static int bind_taps(struct kernel *k, const struct vh_net_opts *opts)
 {
@@ -83,17 +80,8 @@ int vh_net_open(const struct vh_net_opts *opts, struct vh_fault *fault,
 	r = kernel_open(copy.path, copy.fd, &net, fault, &k);
 	if (r < 0)
 		return r;
-	r = check_driver(k);
-	if (r >= 0)
-		r = bind_taps(k, &copy);
-	if (r >= 0)
-		r = kernel_finish(k, QUEUES, &k->backend.fault, ret_backend);
-	if (r < 0) {
-		if (fault)
-			*fault = k->backend.fault;
-		kernel_free(&k->backend);
-	}
-	return r;
+	return kernel_finish(k, bind_taps(k, &copy), QUEUES, fault,
+			     ret_backend);
 }
 
 int vh_net_set_backend(struct vh_backend *backend, uint32_t queue, int fd)

@@ -36,14 +36,6 @@ static int check(struct kernel *k, uint32_t queue)
 			 "vhost-scsi can't run without an endpoint");
 }
 
-static const struct kernel_kind scsi = {
-    .name = "vhost-scsi",
-    .whole = true,
-    .check = check,
-    .start = start,
-    .stop = stop,
-};
-
 static int get_abi(struct kernel *k, int *ret)
 {
 	int version = -1;
@@ -58,11 +50,12 @@ static int get_abi(struct kernel *k, int *ret)
 	return 0;
 }
 
-static int check_driver(struct kernel *k)
+static int probe(struct kernel *k, uint64_t features)
 {
 	int version = 0;
 	int r = get_abi(k, &version);
 
+	(void)features;
 	if (r < 0 && r != -EPROTO)
 		return kernel_wrong_kind(k);
 	if (r < 0)
@@ -73,6 +66,15 @@ static int check_driver(struct kernel *k)
 			 NULL, "ABI version %d, this library knows %d", version,
 			 VHI_SCSI_ABI);
 }
+
+static const struct kernel_kind scsi = {
+    .name = "vhost-scsi",
+    .whole = true,
+    .probe = probe,
+    .check = check,
+    .start = start,
+    .stop = stop,
+};
 
 static int set_target(struct kernel *k, const char *wwpn, uint16_t tpgt)
 {
@@ -113,20 +115,10 @@ int vh_scsi_open(const struct vh_scsi_opts *opts, struct vh_fault *fault,
 	r = kernel_open(copy.path, copy.fd, &scsi, fault, &k);
 	if (r < 0)
 		return r;
-	r = check_driver(k);
-	if (r >= 0)
-		r = count_queues(k, &copy.num_queues);
+	r = count_queues(k, &copy.num_queues);
 	if (r >= 0 && copy.wwpn)
 		r = set_target(k, copy.wwpn, copy.tpgt);
-	if (r >= 0)
-		r = kernel_finish(k, copy.num_queues, &k->backend.fault,
-				  ret_backend);
-	if (r < 0) {
-		if (fault)
-			*fault = k->backend.fault;
-		kernel_free(&k->backend);
-	}
-	return r;
+	return kernel_finish(k, r, copy.num_queues, fault, ret_backend);
 }
 
 int vh_scsi_set_endpoint(struct vh_backend *backend, const char *wwpn,

@@ -13,26 +13,7 @@
 
 int kernel_check_queue(struct kernel *k, uint32_t queue)
 {
-	if (queue < k->num_queues)
-		return 0;
-	return vhi_fault(&k->backend.fault, VH_FAULT_CALLER, -ERANGE, NULL,
-			 "queue %" PRIu32 ", there are %" PRIu32, queue,
-			 k->num_queues);
-}
-
-/* Names the queue in the words, and hands the error on. */
-static int about(struct kernel *k, uint32_t queue, int error)
-{
-	if (error < 0)
-		k->backend.fault.queue = queue;
-	return error < 0 ? error : 0;
-}
-
-static int busy(struct kernel *k, uint32_t queue, const char *what)
-{
-	return about(k, queue,
-		     vhi_fault(&k->backend.fault, VH_FAULT_CALLER, -EBUSY, NULL,
-			       "%s of a ring that is started", what));
+	return vhi_ring_check_queue(&k->node, queue, k->num_queues);
 }
 
 /* The host's addresses, or the guest's if there is an IOMMU. */
@@ -40,26 +21,14 @@ static int translate(struct kernel *k, uint32_t queue,
 		     struct vhi_vring_places *ret)
 {
 	const struct vhi_vring *vring = &k->vrings[queue];
-	const struct vhi_vring_places *p = &vring->places;
-	struct vhi_vring_sizes s;
 
-	*ret = *p;
+	*ret = vring->places;
 	if (kernel_has_iommu(k))
 		return 0;
-	s = vhi_vring_sizes(vring->num ? vring->num : 1, kernel_is_packed(k));
-	ret->descriptors =
-	    (uintptr_t)vhi_ram_at(&k->ram, p->descriptors, s.descriptors);
-	ret->available =
-	    (uintptr_t)vhi_ram_at(&k->ram, p->available, s.available);
-	ret->used = (uintptr_t)vhi_ram_at(&k->ram, p->used, s.used);
-	if (ret->descriptors && ret->available && ret->used)
-		return 0;
-	return about(k, queue,
-		     vhi_fault(&k->backend.fault, VH_FAULT_RING_ADDR, -EFAULT,
-			       NULL,
-			       "a part of the ring (0x%" PRIx64 ", 0x%" PRIx64
-			       ", 0x%" PRIx64 ") isn't in guest memory",
-			       p->descriptors, p->available, p->used));
+	return vhi_ring_about(&k->node, queue,
+			      vhi_ring_locate(&k->ram, vring,
+					      kernel_is_packed(k),
+					      &k->backend.fault, ret));
 }
 
 int kernel_place(struct kernel *k, uint32_t queue)
@@ -120,7 +89,7 @@ static int start(struct kernel *k, uint32_t from, uint32_t to)
 	for (uint32_t i = from; i < to && r >= 0; i++)
 		r = kernel_place(k, i);
 	if (r >= 0)
-		r = about(k, from, k->kind->start(k, from));
+		r = vhi_ring_about(&k->node, from, k->kind->start(k, from));
 	if (r < 0)
 		return r;
 	/*
@@ -145,12 +114,30 @@ int kernel_run(struct kernel *k, uint32_t queue)
 	range(k, queue, &from, &to);
 	if (wanted)
 		return start(k, from, to);
-	r = about(k, queue, k->kind->stop(k, from));
+	r = vhi_ring_about(&k->node, queue, k->kind->stop(k, from));
 	if (r < 0)
 		return r;
 	for (uint32_t i = from; i < to; i++)
 		k->vrings[i].active = false;
 	return 0;
+}
+
+/* Starts, stops, enables or disables a ring; or it stays as it was. */
+static int change(struct kernel *k, uint32_t q, bool started, bool enabled)
+{
+	struct vhi_vring *vring = &k->vrings[q];
+	bool was_started = vring->started;
+	bool was_enabled = vring->enabled;
+	int r;
+
+	vring->started = started;
+	vring->enabled = enabled;
+	r = kernel_run(k, q);
+	if (r >= 0)
+		return 0;
+	vring->started = was_started;
+	vring->enabled = was_enabled;
+	return r;
 }
 
 int kernel_set_vring_num(struct vh_backend *b, uint32_t q, uint32_t num)
@@ -160,15 +147,8 @@ int kernel_set_vring_num(struct vh_backend *b, uint32_t q, uint32_t num)
 
 	if (r < 0)
 		return r;
-	if (k->vrings[q].started)
-		return busy(k, q, "the size");
-	r = vhi_ring_check_num(num, MAX_RING_SIZE, kernel_is_packed(k),
-			       &b->fault);
-	if (r >= 0)
-		r = vhi_ring_set(&k->node, VHI_SET_VRING_NUM, q, num);
-	if (r >= 0)
-		k->vrings[q].num = num;
-	return about(k, q, r);
+	return vhi_ring_set_num(&k->node, q, &k->vrings[q], num, MAX_RING_SIZE,
+				kernel_is_packed(k));
 }
 
 /* Marks of a used ring that the log has no room for would go behind it. */
@@ -209,14 +189,15 @@ int kernel_set_vring_addr(struct vh_backend *b, uint32_t q,
 	r = vhi_ring_check_places(&places, kernel_is_packed(k), &b->fault);
 	if (r >= 0)
 		r = check_ring_log(k, addr, k->vrings[q].num);
-	if (r < 0)
-		return about(k, q, r);
 	old = k->vrings[q].places;
 	placed = k->vrings[q].placed;
-	if (k->vrings[q].started &&
+	if (r >= 0 &&
 	    (old.descriptors != places.descriptors ||
 	     old.available != places.available || old.used != places.used))
-		return busy(k, q, "the address");
+		r = vhi_ring_check_stopped(&k->node, q, &k->vrings[q],
+					   "the address");
+	if (r < 0)
+		return vhi_ring_about(&k->node, q, r);
 	k->vrings[q].places = places;
 	r = kernel_place(k, q);
 	k->vrings[q].placed = r >= 0 || placed;
@@ -232,29 +213,20 @@ int kernel_set_vring_base(struct vh_backend *b, uint32_t q, uint32_t base)
 
 	if (r < 0)
 		return r;
-	if (k->vrings[q].started)
-		return busy(k, q, "the base");
-	return about(k, q,
-		     vhi_ring_set_base(&k->node, q, kernel_is_packed(k), base));
+	return vhi_ring_set_base(&k->node, q, &k->vrings[q], base,
+				 kernel_is_packed(k));
 }
 
 int kernel_get_vring_base(struct vh_backend *b, uint32_t q, uint32_t *ret)
 {
 	struct kernel *k = kernel_of(b);
-	bool started;
 	int r = kernel_check_queue(k, q);
 
+	if (r >= 0)
+		r = change(k, q, false, k->vrings[q].enabled);
 	if (r < 0)
 		return r;
-	started = k->vrings[q].started;
-	k->vrings[q].started = false;
-	r = kernel_run(k, q);
-	if (r < 0) {
-		k->vrings[q].started = started;
-		return r;
-	}
-	return about(k, q,
-		     vhi_ring_get_base(&k->node, q, kernel_is_packed(k), ret));
+	return vhi_ring_get_base(&k->node, q, kernel_is_packed(k), ret);
 }
 
 /* A copy of fd for the ring, which the driver watches from now on. */
@@ -279,28 +251,22 @@ static int take_kick(struct kernel *k, uint32_t q, int fd)
 int kernel_set_vring_kick(struct vh_backend *b, uint32_t q, int fd)
 {
 	struct kernel *k = kernel_of(b);
-	struct vhi_vring *vring;
 	int r = kernel_check_queue(k, q);
 
 	if (r < 0)
 		return r;
-	vring = &k->vrings[q];
 	if (fd < 0)
-		return about(k, q,
-			     vhi_fault(&b->fault, VH_FAULT_UNSUPPORTED,
-				       -EOPNOTSUPP, NULL,
-				       "no kick descriptor: the kernel doesn't "
-				       "poll rings"));
-	r = vhi_ring_check_ready(vring, &b->fault);
+		r = vhi_fault(&b->fault, VH_FAULT_UNSUPPORTED, -EOPNOTSUPP,
+			      NULL,
+			      "no kick descriptor: the kernel doesn't poll "
+			      "rings");
+	if (r >= 0)
+		r = vhi_ring_check_ready(&k->vrings[q], &b->fault);
 	if (r >= 0)
 		r = take_kick(k, q, fd);
-	if (r < 0 || vring->started)
-		return about(k, q, r);
-	vring->started = true;
-	r = kernel_run(k, q);
 	if (r < 0)
-		vring->started = false;
-	return r;
+		return vhi_ring_about(&k->node, q, r);
+	return change(k, q, true, k->vrings[q].enabled);
 }
 
 int kernel_set_vring_call(struct vh_backend *b, uint32_t q, int fd)
@@ -331,15 +297,7 @@ int kernel_set_vring_err(struct vh_backend *b, uint32_t q, int fd)
 int kernel_set_vring_enable(struct vh_backend *b, uint32_t q, bool enable)
 {
 	struct kernel *k = kernel_of(b);
-	bool enabled;
 	int r = kernel_check_queue(k, q);
 
-	if (r < 0)
-		return r;
-	enabled = k->vrings[q].enabled;
-	k->vrings[q].enabled = enable;
-	r = kernel_run(k, q);
-	if (r < 0)
-		k->vrings[q].enabled = enabled;
-	return r;
+	return r < 0 ? r : change(k, q, k->vrings[q].started, enable);
 }

@@ -37,27 +37,29 @@ static int check(struct kernel *k, uint32_t queue)
 			 "vhost-vsock can't run without a guest CID");
 }
 
-static const struct kernel_kind vsock = {
-    .name = "vhost-vsock",
-    .whole = true,
-    .check = check,
-    .start = start,
-    .stop = stop,
-};
-
 /*
  * CID 0 can't be. Only vhost-vsock says so; the others say that nobody owns
  * the device, or that they don't know the request.
  */
-static int check_driver(struct kernel *k)
+static int probe(struct kernel *k, uint64_t features)
 {
 	unsigned long request = vhi_call_info(VHI_VSOCK_SET_GUEST_CID)->number;
 	uint64_t cid = 0;
 
+	(void)features;
 	if (ioctl(k->node.fd, request, &cid) < 0 && errno == EINVAL)
 		return 0;
 	return kernel_wrong_kind(k);
 }
+
+static const struct kernel_kind vsock = {
+    .name = "vhost-vsock",
+    .whole = true,
+    .probe = probe,
+    .check = check,
+    .start = start,
+    .stop = stop,
+};
 
 static int set_cid(struct kernel *k, uint64_t cid)
 {
@@ -87,17 +89,9 @@ int vh_vsock_open(const struct vh_vsock_opts *opts, struct vh_fault *fault,
 	r = kernel_open(copy.path, copy.fd, &vsock, fault, &k);
 	if (r < 0)
 		return r;
-	r = check_driver(k);
-	if (r >= 0 && copy.guest_cid)
+	if (copy.guest_cid)
 		r = set_cid(k, copy.guest_cid);
-	if (r >= 0)
-		r = kernel_finish(k, QUEUES, &k->backend.fault, ret_backend);
-	if (r < 0) {
-		if (fault)
-			*fault = k->backend.fault;
-		kernel_free(&k->backend);
-	}
-	return r;
+	return kernel_finish(k, r, QUEUES, fault, ret_backend);
 }
 
 int vh_vsock_set_guest_cid(struct vh_backend *backend, uint64_t guest_cid)

@@ -8,6 +8,7 @@
 #include <base/fault.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <memory/iotlb.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -246,8 +247,8 @@ static int check_kind(const struct vh_memory *old, struct vh_fault *fault)
 			 "entries to change");
 }
 
-static int check_entry(const struct vh_iotlb_entry *entry,
-		       struct vh_fault *fault)
+int vhi_iotlb_check_entry(const struct vh_iotlb_entry *entry,
+			  struct vh_fault *fault)
 {
 	uint32_t unknown = entry->access & ~(VH_ACCESS_READ | VH_ACCESS_WRITE);
 
@@ -342,7 +343,7 @@ int vh_iotlb_update(const struct vh_memory *old,
 	int err = check_kind(old, fault);
 
 	if (err == 0)
-		err = check_entry(entry, fault);
+		err = vhi_iotlb_check_entry(entry, fault);
 	if (err == 0)
 		err = count_pieces(old->guest, *entry, fault);
 	if (err < 0)

@@ -10,6 +10,7 @@
 #include <base/fault.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <memory/iotlb.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -405,26 +406,6 @@ static int send_iotlb(struct vhi_client *c, uint8_t type,
 	return vhi_client_call(c, &m, NULL, 0, NULL);
 }
 
-static int check_entry(struct vhi_client *c, const struct vh_iotlb_entry *entry)
-{
-	const char *rule = NULL;
-
-	if (entry->size == 0)
-		rule = "it is empty";
-	else if (vhi_range_wraps(entry->iova, entry->size) ||
-		 vhi_range_wraps(entry->guest, entry->size))
-		rule = "it wraps 2^64";
-	else if (!entry->access ||
-		 entry->access & ~(VH_ACCESS_READ | VH_ACCESS_WRITE))
-		rule = "it allows nothing, or what isn't known";
-	if (!rule)
-		return 0;
-	return vhi_fault(
-	    &c->backend.fault, VH_FAULT_MEM_IOTLB, -EINVAL, "IOMMU support",
-	    "IOTLB entry of IOVA 0x%" PRIx64 ", %" PRIu64 " bytes: %s",
-	    entry->iova, entry->size, rule);
-}
-
 /* The bytes from guest on that lie in its region; 0: it is in none. */
 static uint64_t room_at(const struct vhi_client *c, vh_gpa guest,
 			struct vh_user_addr *ret_user)
@@ -438,6 +419,28 @@ static uint64_t room_at(const struct vhi_client *c, vh_gpa guest,
 		return r->size - (guest - r->guest);
 	}
 	return 0;
+}
+
+static int invalidate(struct vhi_client *c, vh_gpa iova, uint64_t size)
+{
+	const struct vh_iotlb_entry range = {
+	    .iova = iova,
+	    .size = vhi_range_clip(iova, size),
+	};
+
+	return send_iotlb(c, VH_USER_IOTLB_INVALIDATE, &range,
+			  (struct vh_user_addr){0});
+}
+
+/* Takes the parts of an entry out again that came before one that failed. */
+static void undo(struct vhi_client *c, vh_gpa iova, uint64_t size)
+{
+	const struct vh_fault words = c->backend.fault;
+
+	if (size == 0)
+		return;
+	(void)invalidate(c, iova, size);
+	c->backend.fault = words;
 }
 
 /*
@@ -465,6 +468,8 @@ static int each_part(struct vhi_client *c, const struct vh_iotlb_entry *entry,
 			part.size = left;
 		if (send)
 			r = send_iotlb(c, VH_USER_IOTLB_UPDATE, &part, user);
+		if (r < 0)
+			undo(c, entry->iova, part.iova - entry->iova);
 		part.iova += part.size;
 		part.guest += part.size;
 	}
@@ -475,7 +480,7 @@ int vhi_client_iotlb_update(struct vh_backend *b,
 			    const struct vh_iotlb_entry *entry)
 {
 	struct vhi_client *c = vhi_client_of(b);
-	int r = check_entry(c, entry);
+	int r = vhi_iotlb_check_entry(entry, &b->fault);
 
 	if (r == 0)
 		r = each_part(c, entry, false);
@@ -485,12 +490,9 @@ int vhi_client_iotlb_update(struct vh_backend *b,
 int vhi_client_iotlb_invalidate(struct vh_backend *b, vh_gpa iova,
 				uint64_t size)
 {
-	const struct vh_iotlb_entry entry = {.iova = iova, .size = size};
-
 	if (size == 0)
 		return vhi_fault(&b->fault, VH_FAULT_MEM_IOTLB, -EINVAL,
 				 "IOMMU support",
 				 "the range of IOVAs to forget is empty");
-	return send_iotlb(vhi_client_of(b), VH_USER_IOTLB_INVALIDATE, &entry,
-			  (struct vh_user_addr){0});
+	return invalidate(vhi_client_of(b), iova, size);
 }

@@ -87,13 +87,7 @@ static int set_owner(struct vh_backend *b)
 
 static int get_features(struct vh_backend *b, uint64_t *ret)
 {
-	uint64_t features = 0;
-	int r = vhi_node_call(&vdpa_of(b)->node, VHI_GET_FEATURES, &features);
-
-	if (r < 0)
-		return r;
-	*ret = features;
-	return 0;
+	return vhi_node_get_features(&vdpa_of(b)->node, ret);
 }
 
 static int set_features(struct vh_backend *b, uint64_t features)
@@ -101,14 +95,10 @@ static int set_features(struct vh_backend *b, uint64_t features)
 	struct vdpa *v = vdpa_of(b);
 	bool had_iommu = vdpa_has_iommu(v);
 	uint64_t offered, all;
-	int r = get_features(b, &offered);
+	int r = vhi_node_check_features(&v->node, features, &offered);
 
 	if (r < 0)
 		return r;
-	if (features & ~offered)
-		return vhi_fault(&b->fault, VH_FAULT_FEATURES, -EINVAL, NULL,
-				 "features 0x%" PRIx64 " aren't offered",
-				 features & ~offered);
 	if (v->status & VDPA_S_FEATURES_OK)
 		return vhi_fault(&b->fault, VH_FAULT_CALLER, -EBUSY, NULL,
 				 "features are settled since FEATURES_OK");
@@ -423,7 +413,7 @@ static int make_queues(struct vdpa *v)
 	uint32_t num = v->num_queues;
 
 	v->num_queues = 0;
-	v->vrings = calloc(num, sizeof(*v->vrings));
+	v->vrings = vhi_rings_new(num);
 	v->queues = calloc(num, sizeof(*v->queues));
 	v->config_event = vhi_eventfd();
 	if (!v->vrings || !v->queues)
@@ -433,7 +423,7 @@ static int make_queues(struct vdpa *v)
 		return vhi_fault(&v->backend.fault, VH_FAULT_SYSTEM,
 				 v->config_event, NULL, "no eventfd");
 	for (uint32_t i = 0; i < num; i++)
-		v->vrings[i].kick = v->queues[i].call = -1;
+		v->queues[i].call = -1;
 	v->num_queues = num;
 	return 0;
 }

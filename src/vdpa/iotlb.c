@@ -24,19 +24,22 @@ static int add(struct vdpa *v, const struct vdpa_entry *entry)
 		return vhi_fault(&v->backend.fault, VH_FAULT_SYSTEM, -ENOMEM,
 				 NULL, "no memory for an entry");
 	v->entries = more;
-	r = vdpa_update(v, entry->asid, entry->e.iova, entry->e.size, host,
-			entry->e.access);
+	r = vdpa_update(v, entry->asid, &entry->e, host);
 	if (r >= 0)
 		v->entries[v->num_entries++] = *entry;
 	return r;
 }
 
+/* One that the kernel keeps stays known here. */
 static int take_out(struct vdpa *v, size_t index)
 {
-	struct vdpa_entry entry = v->entries[index];
+	const struct vdpa_entry *entry = &v->entries[index];
+	int r = vhi_node_iotlb_invalidate(&v->node, entry->asid, entry->e.iova,
+					  entry->e.size);
 
-	v->entries[index] = v->entries[--v->num_entries];
-	return vdpa_invalidate(v, entry.asid, entry.e.iova, entry.e.size);
+	if (r >= 0)
+		v->entries[index] = v->entries[--v->num_entries];
+	return r;
 }
 
 /* What is left of an entry that was taken out: from offset, size bytes. */
@@ -141,44 +144,46 @@ static bool is_taken(const struct vdpa *v, uint32_t asid,
 static int check_entry(struct vdpa *v, uint32_t asid,
 		       const struct vh_iotlb_entry *entry)
 {
-	uint64_t size;
+	int r = vhi_ram_check_entry(&v->ram, entry, &v->backend.fault);
 
-	if (vhi_range_wraps(entry->iova, entry->size) ||
-	    vhi_range_wraps(entry->guest, entry->size) || !entry->access ||
-	    entry->access & ~(VH_ACCESS_READ | VH_ACCESS_WRITE) ||
-	    (entry->iova | entry->size | entry->guest) % v->rules.align)
-		return bad_entry(v, entry, -EINVAL, "can't be");
+	if (r < 0)
+		return r;
+	if ((entry->iova | entry->size | entry->guest) % v->rules.align)
+		return bad_entry(v, entry, -EINVAL, "no whole pages");
 	if (entry->iova < v->rules.first ||
 	    entry->iova + (entry->size - 1) > v->rules.last)
 		return bad_entry(v, entry, -ERANGE,
 				 "the device has no such addresses");
 	if (is_taken(v, asid, entry))
 		return bad_entry(v, entry, -EEXIST, "guest memory is there");
-	for (uint64_t done = 0; done < entry->size; done += size)
-		if (!vhi_ram_part(&v->ram, entry->guest + done,
-				  entry->size - done, &size))
-			return bad_entry(v, entry, -EFAULT,
-					 "isn't in guest memory");
 	return 0;
+}
+
+/* Takes the parts of an entry out again that came before one that failed. */
+static void undo(struct vdpa *v, uint32_t asid,
+		 const struct vh_iotlb_entry *entry)
+{
+	const struct vh_fault words = v->backend.fault;
+
+	(void)cut(v, asid, entry->iova, entry->size);
+	v->backend.fault = words;
 }
 
 /* One message for each region that the entry leads to. */
 static int add_parts(struct vdpa *v, uint32_t asid,
 		     const struct vh_iotlb_entry *entry)
 {
-	uint64_t size = 0;
+	struct vh_iotlb_entry left = *entry;
 	int r = 0;
 
-	for (uint64_t done = 0; r >= 0 && done < entry->size; done += size) {
-		struct vdpa_entry part = {asid, *entry};
+	while (r >= 0 && left.size) {
+		struct vdpa_entry part = {.asid = asid};
 
-		(void)vhi_ram_part(&v->ram, entry->guest + done,
-				   entry->size - done, &size);
-		part.e.iova += done;
-		part.e.guest += done;
-		part.e.size = size;
+		(void)vhi_ram_take_part(&v->ram, &left, &part.e);
 		r = add(v, &part);
 	}
+	if (r < 0)
+		undo(v, asid, entry);
 	return r;
 }
 
@@ -209,9 +214,7 @@ int vh_vdpa_iotlb_invalidate(struct vh_backend *backend, uint32_t asid,
 				 "invalidation of 0x%" PRIx64
 				 " bytes at 0x%" PRIx64 ": no whole pages",
 				 size, iova);
-	if (vhi_range_wraps(iova, size))
-		size = UINT64_MAX - iova;
-	return cut(v, asid, iova, size);
+	return cut(v, asid, iova, vhi_range_clip(iova, size));
 }
 
 int vh_vdpa_iotlb_batch(struct vh_backend *backend, uint32_t asid, bool begin)
@@ -227,24 +230,18 @@ int vh_vdpa_iotlb_batch(struct vh_backend *backend, uint32_t asid, bool begin)
 	return vdpa_batch(v, asid, begin);
 }
 
-static int check_iommu(struct vdpa *v)
-{
-	if (vdpa_has_iommu(v))
-		return 0;
-	return vhi_fault(&v->backend.fault, VH_FAULT_CALLER, -EINVAL, NULL,
-			 "there is no IOTLB without F_ACCESS_PLATFORM");
-}
-
 int vdpa_iotlb_update(struct vh_backend *b, const struct vh_iotlb_entry *entry)
 {
-	int r = check_iommu(vdpa_of(b));
+	struct vdpa *v = vdpa_of(b);
+	int r = vhi_iotlb_is_on(&v->node, v->features);
 
 	return r < 0 ? r : vh_vdpa_iotlb_update(b, 0, entry);
 }
 
 int vdpa_iotlb_invalidate(struct vh_backend *b, vh_gpa iova, uint64_t size)
 {
-	int r = check_iommu(vdpa_of(b));
+	struct vdpa *v = vdpa_of(b);
+	int r = vhi_iotlb_is_on(&v->node, v->features);
 
 	return r < 0 ? r : vh_vdpa_iotlb_invalidate(b, 0, iova, size);
 }

@@ -9,49 +9,33 @@
 
 #define HALF (UINT64_C(1) << 63)
 
-int vdpa_update(struct vdpa *v, uint32_t asid, uint64_t iova, uint64_t size,
-		const void *host, uint32_t access)
+int vdpa_update(struct vdpa *v, uint32_t asid,
+		const struct vh_iotlb_entry *entry, const void *host)
 {
-	struct vhi_iotlb_message message = {
-	    .type = VHI_IOTLB_UPDATE,
-	    .iova = iova,
-	    .size = size,
-	    .host = (uintptr_t)host,
-	    .access = (uint8_t)access,
-	};
-
 	if (asid == 0)
 		v->mapped = true;
-	return vhi_node_iotlb(&v->node, asid, &message);
-}
-
-int vdpa_invalidate(struct vdpa *v, uint32_t asid, uint64_t iova, uint64_t size)
-{
-	struct vhi_iotlb_message message = {
-	    .type = VHI_IOTLB_INVALIDATE,
-	    .iova = iova,
-	    .size = size,
-	};
-
-	return vhi_node_iotlb(&v->node, asid, &message);
+	return vhi_node_iotlb_update(&v->node, asid, entry, host);
 }
 
 /* Without the feature each message takes effect at once. */
 int vdpa_batch(struct vdpa *v, uint32_t asid, bool begin)
 {
-	struct vhi_iotlb_message message = {
-	    .type = begin ? VHI_IOTLB_BATCH_BEGIN : VHI_IOTLB_BATCH_END,
-	};
-
 	if (!(v->node.backend_features & VH_BACKEND_F_IOTLB_BATCH))
 		return 0;
-	return vhi_node_iotlb(&v->node, asid, &message);
+	return vhi_node_iotlb_batch(&v->node, asid, begin);
 }
 
+/* Guest memory is at its own addresses. */
 static int map(struct vdpa *v, const struct vhi_ram_region *e)
 {
-	return vdpa_update(v, 0, e->region.guest, e->region.size, e->host,
-			   VH_ACCESS_READ | VH_ACCESS_WRITE);
+	const struct vh_iotlb_entry entry = {
+	    .iova = e->region.guest,
+	    .size = e->region.size,
+	    .guest = e->region.guest,
+	    .access = VH_ACCESS_READ | VH_ACCESS_WRITE,
+	};
+
+	return vdpa_update(v, 0, &entry, e->host);
 }
 
 static int map_all(struct vdpa *v, const struct vhi_ram *ram)
@@ -70,9 +54,9 @@ static int clear(struct vdpa *v)
 
 	if (!v->mapped)
 		return 0;
-	r = vdpa_invalidate(v, 0, 0, HALF);
+	r = vhi_node_iotlb_invalidate(&v->node, 0, 0, HALF);
 	if (r >= 0)
-		r = vdpa_invalidate(v, 0, HALF, HALF);
+		r = vhi_node_iotlb_invalidate(&v->node, 0, HALF, HALF);
 	if (r >= 0)
 		v->mapped = false;
 	return r;
@@ -121,20 +105,11 @@ int vdpa_remap(struct vdpa *v)
 static void tell_lost(struct vdpa *v)
 {
 	for (uint32_t i = 0; i < v->num_queues; i++) {
-		const struct vhi_vring *vring = &v->vrings[i];
-		const struct vhi_vring_places *p = &vring->places;
-		struct vhi_vring_sizes s;
 		struct vh_fault fault;
 
-		if (!vring->started || vdpa_has_iommu(v) || v->spaces_used)
+		if (!v->vrings[i].started ||
+		    vdpa_check_inside(v, &v->vrings[i], &fault) >= 0)
 			continue;
-		s = vhi_vring_sizes(vring->num, vdpa_is_packed(v));
-		if (vhi_ram_at(&v->ram, p->descriptors, s.descriptors) &&
-		    vhi_ram_at(&v->ram, p->available, s.available) &&
-		    vhi_ram_at(&v->ram, p->used, s.used))
-			continue;
-		vhi_fault(&fault, VH_FAULT_RING_ADDR, -EFAULT, NULL,
-			  "the ring isn't in guest memory any more");
 		fault.queue = i;
 		vhi_backend_vring_fault(&v->backend, &fault);
 	}
@@ -207,8 +182,9 @@ int vdpa_remove_region(struct vh_backend *b, const struct vh_region *region)
 	if (r >= 0 && !vdpa_has_iommu(v)) {
 		r = vdpa_batch(v, 0, true);
 		if (r >= 0)
-			r = finish(v, vdpa_invalidate(v, 0, region->guest,
-						      region->size));
+			r = finish(v, vhi_node_iotlb_invalidate(&v->node, 0,
+								region->guest,
+								region->size));
 	}
 	if (r < 0) {
 		vhi_ram_done(&ram);

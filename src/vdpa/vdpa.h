@@ -77,6 +77,10 @@ static inline bool vdpa_runs(const struct vdpa *v)
 int vdpa_check(struct vh_backend *b);
 int vdpa_check_queue(struct vdpa *v, uint32_t queue);
 
+/* -EFAULT: a part of the ring isn't in guest memory, if that can be told. */
+int vdpa_check_inside(struct vdpa *v, const struct vhi_vring *vring,
+		      struct vh_fault *fault);
+
 int vdpa_suspend(struct vdpa *v);
 int vdpa_resume(struct vdpa *v);
 int vdpa_send_config_call(struct vdpa *v);
@@ -84,11 +88,9 @@ int vdpa_send_config_call(struct vdpa *v);
 /* Forgets rings, as a reset has done in the device. */
 void vdpa_forget_vrings(struct vdpa *v);
 
-/* Messages about one address space. */
-int vdpa_update(struct vdpa *v, uint32_t asid, uint64_t iova, uint64_t size,
-		const void *host, uint32_t access);
-int vdpa_invalidate(struct vdpa *v, uint32_t asid, uint64_t iova,
-		    uint64_t size);
+/* Puts an entry into an address space, which leads to host. */
+int vdpa_update(struct vdpa *v, uint32_t asid,
+		const struct vh_iotlb_entry *entry, const void *host);
 /* Without the feature each message takes effect at once. */
 int vdpa_batch(struct vdpa *v, uint32_t asid, bool begin);
 

@@ -10,30 +10,12 @@
 
 int vdpa_check_queue(struct vdpa *v, uint32_t queue)
 {
-	if (queue < v->num_queues)
-		return 0;
-	return vhi_fault(&v->backend.fault, VH_FAULT_CALLER, -ERANGE, NULL,
-			 "queue %" PRIu32 ", there are %" PRIu32, queue,
-			 v->num_queues);
+	return vhi_ring_check_queue(&v->node, queue, v->num_queues);
 }
 
 static int about(struct vdpa *v, uint32_t queue, int error)
 {
-	if (error < 0)
-		v->backend.fault.queue = queue;
-	return error < 0 ? error : 0;
-}
-
-/* The queue is there, and its ring doesn't run. */
-static int check_stopped(struct vdpa *v, uint32_t q, const char *what)
-{
-	int r = vdpa_check_queue(v, q);
-
-	if (r < 0 || !v->vrings[q].started)
-		return r;
-	return about(v, q,
-		     vhi_fault(&v->backend.fault, VH_FAULT_CALLER, -EBUSY, NULL,
-			       "%s of a ring that is started", what));
+	return vhi_ring_about(&v->node, queue, error);
 }
 
 void vdpa_forget_vrings(struct vdpa *v)
@@ -45,8 +27,7 @@ void vdpa_forget_vrings(struct vdpa *v)
 		if (vring->kick >= 0 &&
 		    vhi_ring_set_fd(&v->node, VHI_SET_VRING_KICK, i, -1) < 0)
 			vhi_fault_clear(&v->backend.fault);
-		vhi_fd_close(&vring->kick);
-		*vring = (struct vhi_vring){.kick = -1};
+		vhi_ring_clear(vring);
 		v->queues[i].held = false;
 	}
 }
@@ -54,35 +35,23 @@ void vdpa_forget_vrings(struct vdpa *v)
 int vdpa_set_vring_num(struct vh_backend *b, uint32_t q, uint32_t num)
 {
 	struct vdpa *v = vdpa_of(b);
-	int r = check_stopped(v, q, "the size");
+	int r = vdpa_check_queue(v, q);
 
 	if (r < 0)
 		return r;
 	/* The kernel wants a power of two of packed rings, too. */
-	r = vhi_ring_check_num(num, v->max_num, false, &b->fault);
-	if (r >= 0)
-		r = vhi_ring_set(&v->node, VHI_SET_VRING_NUM, q, num);
-	if (r >= 0)
-		v->vrings[q].num = num;
-	return about(v, q, r);
+	return vhi_ring_set_num(&v->node, q, &v->vrings[q], num, v->max_num,
+				false);
 }
 
-static int check_inside(struct vdpa *v, uint32_t num,
-			const struct vhi_vring_places *p)
+int vdpa_check_inside(struct vdpa *v, const struct vhi_vring *vring,
+		      struct vh_fault *fault)
 {
-	struct vhi_vring_sizes s;
+	struct vhi_vring_places host;
 
 	if (vdpa_has_iommu(v) || v->spaces_used)
 		return 0;
-	s = vhi_vring_sizes(num ? num : 1, vdpa_is_packed(v));
-	if (vhi_ram_at(&v->ram, p->descriptors, s.descriptors) &&
-	    vhi_ram_at(&v->ram, p->available, s.available) &&
-	    vhi_ram_at(&v->ram, p->used, s.used))
-		return 0;
-	return vhi_fault(&v->backend.fault, VH_FAULT_RING_ADDR, -EFAULT, NULL,
-			 "a part of the ring (0x%" PRIx64 ", 0x%" PRIx64
-			 ", 0x%" PRIx64 ") isn't in guest memory",
-			 p->descriptors, p->available, p->used);
+	return vhi_ring_locate(&v->ram, vring, vdpa_is_packed(v), fault, &host);
 }
 
 int vdpa_set_vring_addr(struct vh_backend *b, uint32_t q,
@@ -95,40 +64,42 @@ int vdpa_set_vring_addr(struct vh_backend *b, uint32_t q,
 	    .available = addr->available,
 	    .used = addr->used,
 	};
-	struct vhi_vring_places arg;
-	int r = check_stopped(v, q, "the address");
+	struct vhi_vring vring;
+	int r = vdpa_check_queue(v, q);
 
+	if (r >= 0)
+		r = vhi_ring_check_stopped(&v->node, q, &v->vrings[q],
+					   "the address");
 	if (r < 0)
 		return r;
+	vring = v->vrings[q];
+	vring.places = places;
+	vring.placed = true;
 	if (addr->flags)
-		return about(v, q,
-			     vhi_fault(&b->fault, VH_FAULT_UNSUPPORTED,
-				       -EOPNOTSUPP, NULL,
-				       "ring flags 0x%" PRIx32 ": vDPA doesn't "
-				       "log",
-				       addr->flags));
-	r = vhi_ring_check_places(&places, vdpa_is_packed(v), &b->fault);
+		r = vhi_fault(
+		    &b->fault, VH_FAULT_UNSUPPORTED, -EOPNOTSUPP, NULL,
+		    "ring flags 0x%" PRIx32 ": vDPA doesn't log", addr->flags);
 	if (r >= 0)
-		r = check_inside(v, v->vrings[q].num, &places);
-	arg = places;
+		r = vhi_ring_check_places(&places, vdpa_is_packed(v),
+					  &b->fault);
 	if (r >= 0)
-		r = vhi_node_call(&v->node, VHI_SET_VRING_ADDR, &arg);
-	if (r < 0)
-		return about(v, q, r);
-	v->vrings[q].places = places;
-	v->vrings[q].placed = true;
-	return 0;
+		r = vdpa_check_inside(v, &vring, &b->fault);
+	if (r >= 0)
+		r = vhi_node_call(&v->node, VHI_SET_VRING_ADDR, &places);
+	if (r >= 0)
+		v->vrings[q] = vring;
+	return about(v, q, r);
 }
 
 int vdpa_set_vring_base(struct vh_backend *b, uint32_t q, uint32_t base)
 {
 	struct vdpa *v = vdpa_of(b);
-	int r = check_stopped(v, q, "the base");
+	int r = vdpa_check_queue(v, q);
 
 	if (r < 0)
 		return r;
-	return about(v, q,
-		     vhi_ring_set_base(&v->node, q, vdpa_is_packed(v), base));
+	return vhi_ring_set_base(&v->node, q, &v->vrings[q], base,
+				 vdpa_is_packed(v));
 }
 
 int vdpa_suspend(struct vdpa *v)
@@ -216,7 +187,7 @@ int vdpa_set_vring_kick(struct vh_backend *b, uint32_t q, int fd)
 	vring = &v->vrings[q];
 	r = vhi_ring_check_ready(vring, &b->fault);
 	if (r >= 0)
-		r = check_inside(v, vring->num, &vring->places);
+		r = vdpa_check_inside(v, vring, &b->fault);
 	if (r < 0)
 		return about(v, q, r);
 	if (fd >= 0) {

@@ -332,6 +332,57 @@ static void test_kernel_iotlb_update(void **state)
 	box_fails(box, vh_backend_iotlb_update(box->backend, &entry), -EFAULT);
 }
 
+/* A part of an entry is refused: the one before it goes, too. */
+static void test_kernel_iotlb_update_half_way(void **state)
+{
+	struct box *box = *state;
+	uint64_t host = (uintptr_t)box->ram;
+	struct vh_region next = box_region(box, true);
+	const struct vh_iotlb_entry entry = {
+	    .iova = 0x400000,
+	    .size = 0x2000,
+	    .guest = RAM_SIZE - 0x1000,
+	    .access = VH_ACCESS_READ,
+	};
+
+	box_prepare(box, VH_F_ACCESS_PLATFORM, 0);
+	next.guest = RAM_SIZE;
+	OK(vh_backend_add_region(box->backend, &next));
+	shim_forget();
+	shim_fail_after(SHIM_WRITE, EFAULT, 2);
+	box_fails(box, vh_backend_iotlb_update(box->backend, &entry), -EFAULT);
+	assert_non_null(
+	    strstr(vh_backend_fault(box->backend)->text, "UPDATE of 0x401000"));
+	shim_expect_iotlb(1, 0, 3, 0x400000, 0x2000, 0, 0);
+	shim_expect_iotlb(1, 0, 2, 0x400000, 0x1000, host + RAM_SIZE - 0x1000,
+			  1);
+	shim_expect_iotlb(1, 0, 2, 0x401000, 0x1000, host + RAM_SIZE, 1);
+	shim_expect_iotlb(1, 0, 3, 0x400000, 0x1000, 0, 0);
+	/* Of one that is refused at once there is nothing to be taken back. */
+	shim_fail_after(SHIM_WRITE, EFAULT, 1);
+	box_fails(box, vh_backend_iotlb_update(box->backend, &entry), -EFAULT);
+	shim_expect_any(SHIM_WRITE);
+	shim_expect_any(SHIM_WRITE);
+	shim_expect_nothing();
+}
+
+static void test_kernel_iotlb_invalidate_to_the_end(void **state)
+{
+	struct box *box = *state;
+	struct vh_backend *b = box->backend;
+
+	box_prepare(box, VH_F_ACCESS_PLATFORM, 0);
+	OK(vh_backend_iotlb_invalidate(b, UINT64_MAX - 0xfff, 0x1000));
+	shim_expect_iotlb(1, 0, 3, UINT64_MAX - 0xfff, 0x1000, 0, 0);
+	OK(vh_backend_iotlb_invalidate(b, UINT64_MAX - 0xfff, 0x1001));
+	shim_expect_iotlb(1, 0, 3, UINT64_MAX - 0xfff, 0x1000, 0, 0);
+	OK(vh_backend_iotlb_invalidate(b, 1, UINT64_MAX));
+	shim_expect_iotlb(1, 0, 3, 1, UINT64_MAX, 0, 0);
+	OK(vh_backend_iotlb_invalidate(b, UINT64_MAX, UINT64_MAX));
+	shim_expect_iotlb(1, 0, 3, UINT64_MAX, 1, 0, 0);
+	shim_expect_nothing();
+}
+
 struct misses {
 	int count;
 	vh_gpa iova;
@@ -426,6 +477,8 @@ int main(void)
 	    CASE(test_kernel_memory_log),
 	    CASE(test_kernel_iotlb_ring),
 	    CASE(test_kernel_iotlb_update),
+	    CASE(test_kernel_iotlb_update_half_way),
+	    CASE(test_kernel_iotlb_invalidate_to_the_end),
 	    CASE(test_kernel_iotlb_miss),
 	    cmocka_unit_test_setup_teardown(test_kernel_nothing_to_dispatch,
 					    box_scsi, box_free),

@@ -241,6 +241,51 @@ static void test_user_client_rules_of_iovas(void **state)
 	close(fd);
 }
 
+/*
+ * A part of an entry is refused: the one before it goes, too. And a range
+ * doesn't wrap on the wire.
+ */
+static void test_user_client_rules_of_iovas_half_way(void **state)
+{
+	const struct vh_iotlb_entry entry = {
+	    .iova = 0x5000,
+	    .size = REGION_SIZE,
+	    .guest = REGION_GUEST + REGION_SIZE / 2,
+	    .access = VH_ACCESS_WRITE,
+	};
+	struct vh_region regions[2];
+	const uint8_t *sent;
+	struct script script;
+	struct vh_backend *b;
+	int fd = memory_file();
+
+	(void)state;
+	script_init(&script);
+	script.id = FE_IOTLB_MSG;
+	script.how = SCRIPT_REFUSE;
+	script.after = 1;
+	script.once = true;
+	assert_int_equal(script_connect(&script, NULL, NULL, &b), 0);
+	assert_int_equal(vh_backend_set_features(b, VH_F_ACCESS_PLATFORM), 0);
+	regions[0] = memory_region(fd, 0);
+	regions[1] = memory_region(fd, 1);
+	assert_int_equal(vh_backend_set_mem_table(b, regions, 2), 0);
+	REFUSES(b, vh_backend_iotlb_update(b, &entry), -EBUSY,
+		VH_FAULT_MSG_REFUSED);
+	assert_int_equal(script_times(&script, FE_IOTLB_MSG), 3);
+	sent = script_last(&script, FE_IOTLB_MSG)->payload;
+	assert_int_equal(get64(sent), 0x5000);
+	assert_int_equal(get64(sent + 8), REGION_SIZE / 2);
+	assert_int_equal(sent[25], FE_IOTLB_INVALIDATE);
+	assert_int_equal(
+	    vh_backend_iotlb_invalidate(b, UINT64_MAX - 0xfff, 0x2000), 0);
+	sent = script_last(&script, FE_IOTLB_MSG)->payload;
+	assert_int_equal(get64(sent), UINT64_MAX - 0xfff);
+	assert_int_equal(get64(sent + 8), 0x1000);
+	close_script(&script, b);
+	close(fd);
+}
+
 /* Slots: one message for one region. No slots: the whole table again. */
 static void change_memory(bool slots)
 {
@@ -438,6 +483,7 @@ int main(void)
 	    cmocka_unit_test(test_user_client_rules_without_protocol_features),
 	    cmocka_unit_test(test_user_client_rules_of_ring_addresses),
 	    cmocka_unit_test(test_user_client_rules_of_iovas),
+	    cmocka_unit_test(test_user_client_rules_of_iovas_half_way),
 	    cmocka_unit_test(test_user_client_rules_of_slots),
 	    cmocka_unit_test(test_user_client_rules_of_tables),
 	    cmocka_unit_test(test_user_client_rules_of_large_tables),

@@ -257,6 +257,75 @@ static void test_vdpa_memory_cut(void **state)
 	shim_expect_nothing();
 }
 
+/* A part of an entry is refused: the one before it goes, too. */
+static void test_vdpa_memory_half_way(void **state)
+{
+	struct box *box = *state;
+	struct vh_backend *b = box->backend;
+	struct vh_region low = box_region(box, 0, 0);
+	struct vh_region high = box_region(box, 1, RAM_SIZE);
+	const struct vh_iotlb_entry entry = {
+	    .iova = 0x400000,
+	    .size = 0x2000,
+	    .guest = RAM_SIZE - 0x1000,
+	    .access = VH_ACCESS_READ | VH_ACCESS_WRITE,
+	};
+
+	OK(vh_backend_set_owner(b));
+	OK(vh_backend_set_features(b, VERSION_1 | VH_F_ACCESS_PLATFORM));
+	OK(vh_backend_add_region(b, &low));
+	OK(vh_backend_add_region(b, &high));
+	shim_forget();
+	shim_fail_after(SHIM_WRITE, EFAULT, 1);
+	box_fails(box, vh_backend_iotlb_update(b, &entry), -EFAULT);
+	assert_non_null(
+	    strstr(vh_backend_fault(b)->text, "UPDATE of 0x401000"));
+	shim_fail(SHIM_WRITE, 0);
+	(void)box_expect_update(box, 2, 0, 0x400000, 0x1000);
+	(void)box_expect_update(box, 2, 0, 0x401000, 0x1000);
+	shim_expect_iotlb(2, 0, INVALIDATE, 0x400000, 0x1000, 0, 0);
+	/* The kernel refused to take it out: it is known, and so can be. */
+	OK(vh_backend_iotlb_invalidate(b, 0, RAM_SIZE * RAM_SIZE));
+	shim_expect_iotlb(2, 0, INVALIDATE, 0x400000, 0x1000, 0, 0);
+	OK(vh_backend_iotlb_update(b, &entry));
+	(void)box_expect_update(box, 2, 0, 0x400000, 0x1000);
+	(void)box_expect_update(box, 2, 0, 0x401000, 0x1000);
+	shim_expect_nothing();
+}
+
+/* The last page of all that there can be, by ranges that would go on. */
+static void test_vdpa_memory_to_the_end(void **state)
+{
+	const uint64_t all[2] = {0, UINT64_MAX};
+	const vh_gpa top = UINT64_MAX - 0xfff;
+	static const uint64_t sizes[] = {0x1000, 0x2000, UINT64_MAX - 0xfff};
+	struct vh_iotlb_entry entry = {
+	    .iova = UINT64_MAX - 0xfff,
+	    .size = 0x1000,
+	    .access = VH_ACCESS_READ | VH_ACCESS_WRITE,
+	};
+	struct box box = {.memfd = ((struct box *)*state)->memfd};
+	struct vh_region low = box_region(&box, 0, 0);
+	VH_OPTS(vh_vdpa_opts, opts);
+
+	shim_answer(N_VDPA_GET_IOVA_RANGE, all, sizeof(all));
+	opts.fd = shim_fd();
+	OK(vh_vdpa_open(&opts, NULL, &box.backend));
+	OK(vh_backend_set_owner(box.backend));
+	OK(vh_backend_set_features(box.backend,
+				   VERSION_1 | VH_F_ACCESS_PLATFORM));
+	OK(vh_backend_add_region(box.backend, &low));
+	shim_forget();
+	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+		OK(vh_backend_iotlb_update(box.backend, &entry));
+		(void)box_expect_update(&box, 2, 0, top, 0x1000);
+		OK(vh_backend_iotlb_invalidate(box.backend, top, sizes[i]));
+		shim_expect_iotlb(2, 0, INVALIDATE, top, 0x1000, 0, 0);
+		shim_expect_nothing();
+	}
+	vh_backend_free(box.backend);
+}
+
 /* Without an IOMMU guest memory itself isn't to be covered. */
 static void test_vdpa_memory_taken(void **state)
 {
@@ -346,6 +415,8 @@ int main(void)
 	    FULL(test_vdpa_memory_iommu),
 	    FULL(test_vdpa_memory_spaces),
 	    FULL(test_vdpa_memory_cut),
+	    FULL(test_vdpa_memory_half_way),
+	    FULL(test_vdpa_memory_to_the_end),
 	    FULL(test_vdpa_memory_taken),
 	    PLAIN(test_vdpa_memory_no_asid),
 	    FULL(test_vdpa_memory_under_a_ring),

@@ -22,6 +22,12 @@ static inline bool vhi_range_wraps(uint64_t start, uint64_t size)
 	return size == 0 || size - 1 > UINT64_MAX - start;
 }
 
+/* The size of a range that isn't empty, or what of it is below 2^64. */
+static inline uint64_t vhi_range_clip(uint64_t start, uint64_t size)
+{
+	return vhi_range_wraps(start, size) ? 0 - start : size;
+}
+
 /* Both ranges are known not to be empty and not to wrap. */
 static inline bool vhi_ranges_overlap(uint64_t a, uint64_t a_size, uint64_t b,
 				      uint64_t b_size)

@@ -7,7 +7,7 @@
 #define IOCTL_CALL_H
 
 #include <base/uapi.h>
-#include <libvhost/base.h>
+#include <libvhost/memory.h>
 
 enum vhi_call {
 	VHI_GET_FEATURES,
@@ -117,12 +117,27 @@ int vhi_node_needs_owner(struct vhi_node *node);
 int vhi_node_nonsense(struct vhi_node *node, enum vhi_call call,
 		      const char *what, uint64_t value);
 
+int vhi_node_get_features(struct vhi_node *node, uint64_t *ret);
+
+/* -EINVAL: bits that aren't offered. All that are come out. */
+int vhi_node_check_features(struct vhi_node *node, uint64_t features,
+			    uint64_t *ret_offered);
+
 /* -EINVAL: bits that aren't offered. */
 int vhi_node_get_backend_features(struct vhi_node *node, uint64_t *ret);
 int vhi_node_set_backend_features(struct vhi_node *node, uint64_t features);
 
-/* One message about entries of the IOTLB of address space asid. */
-int vhi_node_iotlb(struct vhi_node *node, uint32_t asid,
-		   struct vhi_iotlb_message *message);
+/*
+ * Messages about the IOTLB of address space asid: an entry that leads to host,
+ * a range without entries (to 2^64 if it wraps), and the ends of a batch.
+ */
+int vhi_node_iotlb_update(struct vhi_node *node, uint32_t asid,
+			  const struct vh_iotlb_entry *entry, const void *host);
+int vhi_node_iotlb_invalidate(struct vhi_node *node, uint32_t asid, vh_gpa iova,
+			      uint64_t size);
+int vhi_node_iotlb_batch(struct vhi_node *node, uint32_t asid, bool begin);
+
+/* -EINVAL with words: features that were agreed on have no IOMMU. */
+int vhi_iotlb_is_on(struct vhi_node *node, uint64_t features);
 
 #endif

@@ -50,8 +50,16 @@ void vhi_ram_done(struct vhi_ram *ram);
 /* Where this process sees size bytes in one region; NULL: nowhere. */
 void *vhi_ram_at(const struct vhi_ram *ram, vh_gpa guest, uint64_t size);
 
-/* The same for up to size bytes; *ret_size are in this region. */
-void *vhi_ram_part(const struct vhi_ram *ram, vh_gpa guest, uint64_t size,
-		   uint64_t *ret_size);
+/* -EINVAL: an entry that can't be; -EFAULT: it leads outside. */
+int vhi_ram_check_entry(const struct vhi_ram *ram,
+			const struct vh_iotlb_entry *entry,
+			struct vh_fault *fault);
+
+/*
+ * Takes the first part of an entry, as far as it lies in one region, off
+ * *left. The result is where this process sees it; NULL: nowhere.
+ */
+void *vhi_ram_take_part(const struct vhi_ram *ram, struct vh_iotlb_entry *left,
+			struct vh_iotlb_entry *ret_part);
 
 #endif
