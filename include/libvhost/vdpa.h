@@ -34,9 +34,11 @@
  *   that they lead into does, and all of them with
  *   vh_backend_set_mem_table() and a reset.
  * - vh_backend_get_vring_base() on a running device suspends all of it;
- *   -EOPNOTSUPP: it can't be suspended, or doesn't tell positions. It goes on,
- *   if it can be resumed, when all rings that were stopped in this way are
- *   started again, by vh_backend_set_vring_kick().
+ *   -EOPNOTSUPP: it can't be suspended, or doesn't tell positions. It goes on
+ *   when all rings that were stopped in this way are started again, by
+ *   vh_backend_set_vring_kick(). If it can't, the last of them returns the
+ *   error (-EOPNOTSUPP: this device can only be reset): that ring stays
+ *   stopped, and the device suspended.
  * - A ring may go without a kick descriptor (-1), if there is a doorbell.
  * - vh_backend_dispatch() tells of changes of the config space.
  *
@@ -130,7 +132,10 @@ VH_API VH_MUST_CHECK int vh_vdpa_set_group_asid(struct vh_backend *backend,
  */
 VH_API VH_MUST_CHECK int vh_vdpa_suspend(struct vh_backend *backend);
 
-/* It goes on (VDPA_RESUME). */
+/*
+ * It goes on (VDPA_RESUME), and with it the rings that were stopped while it
+ * was suspended.
+ */
 VH_API VH_MUST_CHECK int vh_vdpa_resume(struct vh_backend *backend);
 
 /*

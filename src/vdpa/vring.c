@@ -131,28 +131,44 @@ int vdpa_resume(struct vdpa *v)
 	if (r < 0)
 		return r;
 	v->suspended = false;
+	/* The device knows nothing of single rings that were stopped. */
+	for (uint32_t i = 0; i < v->num_queues; i++) {
+		v->vrings[i].started |= v->queues[i].held;
+		v->queues[i].held = false;
+	}
 	return 0;
+}
+
+/* Nor does the device stand still for a position that it doesn't tell. */
+static int no_position(struct vdpa *v, int error)
+{
+	const struct vh_fault words = v->backend.fault;
+
+	(void)vdpa_resume(v);
+	v->backend.fault = words;
+	return error;
 }
 
 int vdpa_get_vring_base(struct vh_backend *b, uint32_t q, uint32_t *ret)
 {
 	struct vdpa *v = vdpa_of(b);
 	struct vhi_vring *vring;
-	uint32_t base = 0;
+	bool running;
 	int r = vdpa_check_queue(v, q);
 
 	if (r < 0)
 		return r;
 	vring = &v->vrings[q];
-	if (vring->started && vdpa_runs(v))
+	running = vring->started && vdpa_runs(v);
+	if (running)
 		r = vdpa_suspend(v);
-	if (r >= 0)
-		r = vhi_ring_get_base(&v->node, q, vdpa_is_packed(v), &base);
 	if (r < 0)
 		return about(v, q, r);
+	r = vhi_ring_get_base(&v->node, q, vdpa_is_packed(v), ret);
+	if (r < 0)
+		return running ? no_position(v, r) : r;
 	v->queues[q].held |= vring->started && v->suspended;
 	vring->started = false;
-	*ret = base;
 	return 0;
 }
 
@@ -162,17 +178,27 @@ int vdpa_get_vring_base(struct vh_backend *b, uint32_t q, uint32_t *ret)
  */
 static int go_on(struct vdpa *v, uint32_t q)
 {
-	bool held = v->queues[q].held;
-	int r;
+	struct vdpa_queue *queue = &v->queues[q];
 
-	v->queues[q].held = false;
-	for (uint32_t i = 0; i < v->num_queues; i++)
-		if (v->queues[i].held)
-			return 0;
-	r = held && v->suspended ? vdpa_resume(v) : 0;
-	if (r < 0)
-		v->queues[q].held = held;
-	return r;
+	if (!queue->held)
+		return 0;
+	for (uint32_t i = 0; i < v->num_queues; i++) {
+		if (i == q || !v->queues[i].held)
+			continue;
+		queue->held = false;
+		return 0;
+	}
+	return vdpa_resume(v);
+}
+
+/* The ring doesn't start, so the kernel watches what it did before. */
+static void put_back_kick(struct vdpa *v, uint32_t q)
+{
+	const struct vh_fault words = v->backend.fault;
+
+	(void)vhi_ring_set_fd(&v->node, VHI_SET_VRING_KICK, q,
+			      v->vrings[q].kick);
+	v->backend.fault = words;
 }
 
 int vdpa_set_vring_kick(struct vh_backend *b, uint32_t q, int fd)
@@ -198,8 +224,11 @@ int vdpa_set_vring_kick(struct vh_backend *b, uint32_t q, int fd)
 					       NULL, "kick descriptor %d", fd));
 	}
 	r = vhi_ring_set_fd(&v->node, VHI_SET_VRING_KICK, q, copy);
-	if (r >= 0)
+	if (r >= 0) {
 		r = go_on(v, q);
+		if (r < 0)
+			put_back_kick(v, q);
+	}
 	if (r < 0) {
 		vhi_fd_close(&copy);
 		return about(v, q, r);

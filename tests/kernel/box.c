@@ -130,14 +130,3 @@ void box_start(struct box *box, uint64_t features, uint32_t num_queues)
 	}
 	shim_forget();
 }
-
-void box_fails(const struct box *box, int r, int error)
-{
-	const struct vh_fault *fault = vh_backend_fault(box->backend);
-
-	if (r != error)
-		fail_msg("%d, not %d: %s", r, error, fault->text);
-	assert_int_not_equal(fault->code, VH_FAULT_NONE);
-	assert_int_equal(fault->error, error);
-	assert_true(fault->text[0]);
-}

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <libvhost/libvhost.h>
 #include <numbers.h>
+#include <refuses.h>
 #include <setjmp.h>
 #include <shim.h>
 #include <stdarg.h>
@@ -51,8 +52,7 @@ void box_prepare(struct box *box, uint64_t features, uint32_t queue);
 void box_start(struct box *box, uint64_t features, uint32_t num_queues);
 
 /* r is this error, and there are words about it. */
-void box_fails(const struct box *box, int r, int error);
-
-#define OK(call) assert_int_equal(call, 0)
+#define box_fails(box, r, error) refuses((box)->backend, r, error)
+#define OK(call)		 assert_int_equal(call, 0)
 
 #endif

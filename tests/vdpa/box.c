@@ -113,17 +113,6 @@ void box_start(struct box *box)
 	shim_forget();
 }
 
-void box_fails(const struct box *box, int r, int error)
-{
-	const struct vh_fault *fault = vh_backend_fault(box->backend);
-
-	if (r != error)
-		fail_msg("%d, not %d: %s", r, error, fault->text);
-	assert_int_not_equal(fault->code, VH_FAULT_NONE);
-	assert_int_equal(fault->error, error);
-	assert_true(fault->text[0]);
-}
-
 uint64_t box_expect_update(const struct box *box, uint32_t form, uint32_t asid,
 			   uint64_t iova, uint64_t size)
 {

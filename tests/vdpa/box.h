@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <libvhost/libvhost.h>
 #include <numbers.h>
+#include <refuses.h>
 #include <setjmp.h>
 #include <shim.h>
 #include <stdarg.h>
@@ -67,12 +68,12 @@ void box_start(struct box *box);
 /* Sets the status, with the device's consent. */
 void box_status(struct box *box, uint8_t status);
 
-void box_fails(const struct box *box, int r, int error);
-
 /* The host address in the IOTLB message that comes next. */
 uint64_t box_expect_update(const struct box *box, uint32_t form, uint32_t asid,
 			   uint64_t iova, uint64_t size);
 
-#define OK(call) assert_int_equal(call, 0)
+/* r is this error, and there are words about it. */
+#define box_fails(box, r, error) refuses((box)->backend, r, error)
+#define OK(call)		 assert_int_equal(call, 0)
 
 #endif
