@@ -168,14 +168,10 @@ vh_kernel_get_vring_busyloop_timeout(struct vh_backend *backend, uint32_t queue,
 				     uint32_t *ret_timeout_us);
 
 /*
- * The byte order of a legacy driver's ring (SET_VRING_ENDIAN). -EOPNOTSUPP:
- * most kernels are built without; -EBUSY: the ring runs.
+ * The byte order of a legacy driver's ring, as it was set by
+ * vh_backend_set_vring_endian() (GET_VRING_ENDIAN). -EOPNOTSUPP: most kernels
+ * are built without.
  */
-VH_API VH_MUST_CHECK int vh_kernel_set_vring_endian(struct vh_backend *backend,
-						    uint32_t queue,
-						    bool big_endian);
-
-/* The same (GET_VRING_ENDIAN). */
 VH_API VH_MUST_CHECK int vh_kernel_get_vring_endian(struct vh_backend *backend,
 						    uint32_t queue,
 						    bool *ret_big_endian);

@@ -36,7 +36,9 @@ VH_API VH_MUST_CHECK int vh_backend_set_mtu(struct vh_backend *backend,
 
 /*
  * The byte order of a ring of a legacy driver (SET_VRING_ENDIAN), before it
- * starts. VH_CAP_ENDIAN. -ERANGE: there is no such queue.
+ * starts. VH_CAP_ENDIAN, which drivers of the kernel never have: most are
+ * built without, and only trying tells. -ERANGE: there is no such queue;
+ * -EBUSY: the ring is started.
  */
 VH_API VH_MUST_CHECK int vh_backend_set_vring_endian(struct vh_backend *backend,
 						     uint32_t queue, bool big);

@@ -13,6 +13,7 @@
 #define MAX_MEM_REGIONS "/sys/module/vhost/parameters/max_mem_regions"
 #define DEFAULT_REGIONS 64
 #define PAGE		4096
+#define HOST_IS_BIG	(__BYTE_ORDER__ == __ORDER_BIG_ENDIAN__)
 
 static int set_owner(struct vh_backend *b)
 {
@@ -127,7 +128,8 @@ static void stop_all(struct kernel *k, int *error, struct vh_fault *words)
 /* Queues that were touched: the others are as the driver made them. */
 static bool was_used(const struct vhi_vring *vring)
 {
-	return vring->num || vring->placed || vring->kick >= 0;
+	return vring->num || vring->placed || vring->kick >= 0 ||
+	       vring->ordered;
 }
 
 static int reset_device(struct vh_backend *b)
@@ -147,6 +149,10 @@ static int reset_device(struct vh_backend *b)
 		     vhi_ring_set_fd(&k->node, VHI_SET_VRING_KICK, i, -1));
 		keep(&error, &words, k,
 		     vhi_ring_set(&k->node, VHI_SET_VRING_BASE, i, 0));
+		if (vring->ordered)
+			keep(&error, &words, k,
+			     vhi_ring_set(&k->node, VHI_SET_VRING_ENDIAN, i,
+					  HOST_IS_BIG));
 		vhi_ring_clear(vring);
 	}
 	keep(&error, &words, k,
@@ -233,6 +239,7 @@ static const struct vhi_backend_ops ops = {
     .iotlb_invalidate = kernel_iotlb_invalidate,
     .get_backend_features = get_backend_features,
     .set_backend_features = set_backend_features,
+    .set_vring_endian = kernel_set_vring_endian,
     .fd = fd,
     .dispatch = kernel_dispatch,
 };

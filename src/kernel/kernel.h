@@ -105,6 +105,7 @@ int kernel_set_vring_num(struct vh_backend *b, uint32_t q, uint32_t num);
 int kernel_set_vring_addr(struct vh_backend *b, uint32_t q,
 			  const struct vh_vring_addr *addr);
 int kernel_set_vring_base(struct vh_backend *b, uint32_t q, uint32_t base);
+int kernel_set_vring_endian(struct vh_backend *b, uint32_t q, bool big);
 int kernel_get_vring_base(struct vh_backend *b, uint32_t q, uint32_t *ret);
 int kernel_set_vring_kick(struct vh_backend *b, uint32_t q, int fd);
 int kernel_set_vring_call(struct vh_backend *b, uint32_t q, int fd);

@@ -45,17 +45,6 @@ int vh_kernel_get_vring_busyloop_timeout(struct vh_backend *backend,
 			    ret_timeout_us);
 }
 
-int vh_kernel_set_vring_endian(struct vh_backend *backend, uint32_t queue,
-			       bool big_endian)
-{
-	int r = check_vring(backend, queue);
-
-	if (r < 0)
-		return r;
-	return vhi_ring_set(&kernel_of(backend)->node, VHI_SET_VRING_ENDIAN,
-			    queue, big_endian);
-}
-
 int vh_kernel_get_vring_endian(struct vh_backend *backend, uint32_t queue,
 			       bool *ret_big_endian)
 {

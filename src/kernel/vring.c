@@ -217,6 +217,23 @@ int kernel_set_vring_base(struct vh_backend *b, uint32_t q, uint32_t base)
 				 kernel_is_packed(k));
 }
 
+int kernel_set_vring_endian(struct vh_backend *b, uint32_t q, bool big)
+{
+	struct kernel *k = kernel_of(b);
+	int r = kernel_check_queue(k, q);
+
+	if (r >= 0)
+		r = vhi_ring_check_stopped(&k->node, q, &k->vrings[q],
+					   "the byte order");
+	if (r >= 0)
+		r = vhi_node_needs_owner(&k->node);
+	if (r >= 0)
+		r = vhi_ring_set(&k->node, VHI_SET_VRING_ENDIAN, q, big);
+	if (r >= 0)
+		k->vrings[q].ordered = true;
+	return r;
+}
+
 int kernel_get_vring_base(struct vh_backend *b, uint32_t q, uint32_t *ret)
 {
 	struct kernel *k = kernel_of(b);

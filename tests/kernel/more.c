@@ -41,18 +41,42 @@ static void test_kernel_more_busyloop(void **state)
 static void test_kernel_more_endian(void **state)
 {
 	struct box *box = *state;
+	struct vh_backend *b = box->backend;
 	const uint32_t answer[2] = {0, 1};
 	bool big = false;
 
+	box_fails(box, vh_backend_set_vring_endian(b, 0, true), -EPERM);
 	box_prepare(box, 0, 0);
-	OK(vh_kernel_set_vring_endian(box->backend, 0, true));
+	OK(vh_backend_set_vring_endian(b, 0, true));
 	shim_expect_2(N_SET_VRING_ENDIAN, 0, 1);
-	OK(vh_kernel_set_vring_endian(box->backend, 0, false));
+	OK(vh_backend_set_vring_endian(b, 0, false));
 	shim_expect_2(N_SET_VRING_ENDIAN, 0, 0);
 	shim_answer(N_GET_VRING_ENDIAN, answer, sizeof(answer));
-	OK(vh_kernel_get_vring_endian(box->backend, 0, &big));
+	OK(vh_kernel_get_vring_endian(b, 0, &big));
 	assert_true(big);
 	shim_expect_2(N_GET_VRING_ENDIAN, 0, 0);
+	OK(vh_backend_set_vring_kick(b, 0, box->kick[0]));
+	box_fails(box, vh_backend_set_vring_endian(b, 0, true), -EBUSY);
+	assert_int_equal(shim_count(N_SET_VRING_ENDIAN), 2);
+}
+
+/* A reset leaves the order of the host, which is that of before. */
+static void test_kernel_more_endian_reset(void **state)
+{
+	struct box *box = *state;
+	const uint32_t native = __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__;
+
+	OK(vh_backend_set_owner(box->backend));
+	OK(vh_backend_set_vring_endian(box->backend, 1, true));
+	shim_forget();
+	OK(vh_backend_reset_device(box->backend));
+	shim_expect_2(N_SET_VRING_KICK, 1, UINT32_MAX);
+	shim_expect_2(N_SET_VRING_BASE, 1, 0);
+	shim_expect_2(N_SET_VRING_ENDIAN, 1, native);
+	shim_expect_u64(N_SET_FEATURES, 0);
+	OK(vh_backend_reset_device(box->backend));
+	shim_expect_u64(N_SET_FEATURES, 0);
+	shim_expect_nothing();
 }
 
 static void test_kernel_more_workers(void **state)
@@ -243,6 +267,7 @@ int main(void)
 	    CASE(test_kernel_more_back_end_features),
 	    CASE(test_kernel_more_busyloop),
 	    CASE(test_kernel_more_endian),
+	    CASE(test_kernel_more_endian_reset),
 	    CASE(test_kernel_more_workers),
 	    CASE(test_kernel_more_features_array),
 	    CASE(test_kernel_more_fork_from_owner),

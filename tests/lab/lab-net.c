@@ -299,7 +299,6 @@ static void requests(struct vmm *vmm)
 	VMM_OK(vmm, vh_kernel_set_vring_busyloop_timeout(b, TX, 0));
 	VMM_OK(vmm, vh_backend_get_max_mem_slots(b, &value));
 	VMM_CHECK(value == 64, "%u regions at most", value);
-	VMM_FAILS(vmm, -EOPNOTSUPP, vh_kernel_set_vring_endian(b, TX, false));
 	VMM_FAILS(vmm, -EOPNOTSUPP, vh_kernel_get_vring_endian(b, TX, &flag));
 	VMM_FAILS(vmm, -EOPNOTSUPP, vh_kernel_new_worker(b, &value));
 	VMM_FAILS(vmm, -EOPNOTSUPP, vh_kernel_free_worker(b, 5));
@@ -321,6 +320,7 @@ static void mistakes(struct vmm *vmm)
 
 	VMM_FAILS(vmm, -EBUSY, vh_backend_set_vring_num(b, RX, NUM));
 	VMM_FAILS(vmm, -EBUSY, vh_backend_set_vring_addr(b, RX, &addr));
+	VMM_FAILS(vmm, -EBUSY, vh_backend_set_vring_endian(b, RX, false));
 	VMM_FAILS(vmm, -EEXIST, vh_backend_add_region(b, &region));
 	VMM_FAILS(vmm, -ENOTSOCK, vh_net_set_backend(b, TX, null));
 	VMM_FAILS(vmm, -EINVAL, vh_backend_set_vring_call(b, TX, null));
@@ -353,6 +353,8 @@ static void plain(int tap)
 	VMM_OK(&vmm, vh_kernel_get_fork_from_owner(vmm.backend, &fork));
 	VMM_CHECK(fork, "not forked from the owner");
 	set_up(&vmm, VH_F_VERSION_1 | MRG_RXBUF | VH_F_EVENT_IDX);
+	VMM_FAILS(&vmm, -EOPNOTSUPP,
+		  vh_backend_set_vring_endian(vmm.backend, TX, false));
 	start(&vmm);
 	arp(&vmm);
 	pings(&vmm, 1, PINGS);

@@ -13,6 +13,7 @@ struct vhi_vring {
 	bool started;
 	bool enabled;
 	bool active;			/* the driver works on it */
+	bool ordered;			/* its byte order was set */
 	int kick;			/* a copy of ours; -1: none */
 	struct vhi_vring_places places; /* guest addresses */
 };
