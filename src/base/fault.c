@@ -46,6 +46,23 @@ int vhi_fault(struct vh_fault *fault, uint32_t code, int error,
 	return error;
 }
 
+void vhi_first_note(struct vhi_first *first, int error)
+{
+	if (error >= 0 || first->error)
+		return;
+	first->error = error;
+	first->words = *first->fault;
+}
+
+int vhi_first_end(struct vhi_first *first)
+{
+	if (first->error)
+		*first->fault = first->words;
+	else
+		vhi_fault_clear(first->fault);
+	return first->error;
+}
+
 static const struct {
 	uint32_t code;
 	const char *name;

@@ -33,6 +33,14 @@ bool kernel_is_active(const struct kernel *k)
 	return false;
 }
 
+static bool is_started(const struct kernel *k)
+{
+	for (uint32_t i = 0; i < k->num_queues; i++)
+		if (k->vrings[i].started)
+			return true;
+	return false;
+}
+
 int kernel_check_features(struct kernel *k, uint64_t features)
 {
 	uint64_t offered;
@@ -40,10 +48,10 @@ int kernel_check_features(struct kernel *k, uint64_t features)
 
 	if (r < 0)
 		return r;
-	if ((features ^ k->features) & ~VH_F_LOG_ALL && kernel_is_active(k))
+	if ((features ^ k->features) & ~VH_F_LOG_ALL && is_started(k))
 		return vhi_fault(&k->backend.fault, VH_FAULT_CALLER, -EBUSY,
 				 NULL,
-				 "a ring runs; of the features only "
+				 "a ring is started; of the features only "
 				 "F_LOG_ALL can change now");
 	if (features & VH_F_LOG_ALL && !k->log)
 		return vhi_fault(&k->backend.fault, VH_FAULT_CALLER, -EINVAL,
@@ -106,21 +114,12 @@ static int fd(struct vh_backend *b)
 			 "the driver has nothing to say");
 }
 
-/* Notes the first error, and goes on. */
-static void keep(int *error, struct vh_fault *words, struct kernel *k, int r)
-{
-	if (r < 0 && *error == 0) {
-		*error = r;
-		*words = k->backend.fault;
-	}
-}
-
-static void stop_all(struct kernel *k, int *error, struct vh_fault *words)
+static void stop_all(struct kernel *k, struct vhi_first *first)
 {
 	for (uint32_t i = 0; i < k->num_queues; i++) {
 		k->vrings[i].started = false;
 		k->vrings[i].enabled = false;
-		keep(error, words, k, kernel_run(k, i));
+		vhi_first_note(first, kernel_run(k, i));
 		k->vrings[i].active = false;
 	}
 }
@@ -132,85 +131,69 @@ static bool was_used(const struct vhi_vring *vring)
 	       vring->ordered;
 }
 
+static void reset_ring(struct kernel *k, uint32_t q, struct vhi_first *first)
+{
+	struct vhi_vring *vring = &k->vrings[q];
+
+	vhi_first_note(first,
+		       vhi_ring_set_fd(&k->node, VHI_SET_VRING_KICK, q, -1));
+	vhi_first_note(first, vhi_ring_set(&k->node, VHI_SET_VRING_BASE, q, 0));
+	if (vring->ordered)
+		vhi_first_note(first,
+			       vhi_ring_set(&k->node, VHI_SET_VRING_ENDIAN, q,
+					    HOST_IS_BIG));
+	vhi_ring_clear(vring);
+}
+
 static int reset_device(struct vh_backend *b)
 {
 	struct kernel *k = kernel_of(b);
-	struct vh_fault words = {0};
+	struct vhi_first first = {.fault = &b->fault};
 	uint64_t none = 0;
-	int error = 0;
 
-	stop_all(k, &error, &words);
-	for (uint32_t i = 0; i < k->num_queues; i++) {
-		struct vhi_vring *vring = &k->vrings[i];
-
-		if (!was_used(vring))
-			continue;
-		keep(&error, &words, k,
-		     vhi_ring_set_fd(&k->node, VHI_SET_VRING_KICK, i, -1));
-		keep(&error, &words, k,
-		     vhi_ring_set(&k->node, VHI_SET_VRING_BASE, i, 0));
-		if (vring->ordered)
-			keep(&error, &words, k,
-			     vhi_ring_set(&k->node, VHI_SET_VRING_ENDIAN, i,
-					  HOST_IS_BIG));
-		vhi_ring_clear(vring);
-	}
-	keep(&error, &words, k,
-	     vhi_node_call(&k->node, VHI_SET_FEATURES, &none));
+	stop_all(k, &first);
+	for (uint32_t i = 0; i < k->num_queues; i++)
+		if (was_used(&k->vrings[i]))
+			reset_ring(k, i, &first);
+	vhi_first_note(&first,
+		       vhi_node_call(&k->node, VHI_SET_FEATURES, &none));
 	k->features = 0;
 	k->held = false;
-	if (error)
-		b->fault = words;
-	else
-		vhi_fault_clear(&b->fault);
-	return error;
+	return vhi_first_end(&first);
 }
 
 /* What reset_device() leaves, and RESET_OWNER would have ended. */
-static int forget(struct kernel *k)
+static void forget(struct kernel *k, struct vhi_first *first)
 {
-	struct vh_fault words = {0};
-	int error = 0;
-
 	for (uint32_t i = 0; i < k->num_queues; i++) {
-		keep(&error, &words, k,
-		     vhi_ring_set_fd(&k->node, VHI_SET_VRING_CALL, i, -1));
-		keep(&error, &words, k,
-		     vhi_ring_set_fd(&k->node, VHI_SET_VRING_ERR, i, -1));
+		vhi_first_note(first, vhi_ring_set_fd(
+					  &k->node, VHI_SET_VRING_CALL, i, -1));
+		vhi_first_note(
+		    first, vhi_ring_set_fd(&k->node, VHI_SET_VRING_ERR, i, -1));
 	}
 	if (k->log)
-		keep(&error, &words, k, kernel_send_log(k, NULL));
-	keep(&error, &words, k, kernel_set_log_fd(&k->backend, -1));
-	keep(&error, &words, k, kernel_set_mem_table(&k->backend, NULL, 0));
-	if (error)
-		k->backend.fault = words;
-	return error;
+		vhi_first_note(first, kernel_send_log(k, NULL));
+	vhi_first_note(first, kernel_set_log_fd(&k->backend, -1));
+	vhi_first_note(first, kernel_set_mem_table(&k->backend, NULL, 0));
 }
 
 static int release(struct vh_backend *b)
 {
 	struct kernel *k = kernel_of(b);
-	struct vh_fault words;
-	int error, r;
+	struct vhi_first first = {.fault = &b->fault};
 
 	if (!k->node.owned)
 		return 0;
-	error = reset_device(b);
-	words = b->fault;
-	r = vhi_node_call(&k->node, VHI_RESET_OWNER, NULL);
-	if (r >= 0)
+	vhi_first_note(&first, reset_device(b));
+	if (vhi_node_call(&k->node, VHI_RESET_OWNER, NULL) >= 0)
 		k->node.owned = false;
 	else
-		r = forget(k);
-	if (r >= 0)
-		vhi_fault_clear(&b->fault);
-	if (error)
-		b->fault = words;
+		forget(k, &first);
 	k->node.backend_features = 0;
 	vhi_ram_done(&k->ram);
 	vh_dirty_log_unref(k->log);
 	k->log = NULL;
-	return error ? error : r < 0 ? r : 0;
+	return vhi_first_end(&first);
 }
 
 static const struct vhi_backend_ops ops = {
@@ -335,10 +318,9 @@ int kernel_finish(struct kernel *k, int error, uint32_t num_queues,
 void kernel_free(struct vh_backend *b)
 {
 	struct kernel *k = kernel_of(b);
-	struct vh_fault words = {0};
-	int error = 0;
+	struct vhi_first first = {.fault = &b->fault};
 
-	stop_all(k, &error, &words);
+	stop_all(k, &first);
 	for (uint32_t i = 0; i < k->num_queues; i++)
 		vhi_fd_close(&k->vrings[i].kick);
 	vhi_fd_close(&k->taps[0]);

@@ -14,14 +14,14 @@
 #define BURST 64
 
 /* Takes the parts of an entry out again that came before one that failed. */
-static void undo(struct kernel *k, vh_gpa iova, uint64_t size)
+static int undo(struct kernel *k, vh_gpa iova, uint64_t size, int error)
 {
-	const struct vh_fault words = k->backend.fault;
+	struct vhi_first first = {.fault = &k->backend.fault};
 
-	if (size == 0)
-		return;
-	(void)vhi_node_iotlb_invalidate(&k->node, 0, iova, size);
-	k->backend.fault = words;
+	vhi_first_note(&first, error);
+	if (size)
+		(void)vhi_node_iotlb_invalidate(&k->node, 0, iova, size);
+	return vhi_first_end(&first);
 }
 
 int kernel_iotlb_update(struct vh_backend *b,
@@ -43,7 +43,7 @@ int kernel_iotlb_update(struct vh_backend *b,
 
 		r = vhi_node_iotlb_update(&k->node, 0, &part, host);
 		if (r < 0)
-			undo(k, entry->iova, part.iova - entry->iova);
+			r = undo(k, entry->iova, part.iova - entry->iova, r);
 	}
 	return r;
 }

@@ -94,6 +94,10 @@ void kernel_take_features(struct kernel *k, uint64_t features);
 int kernel_check_log(struct kernel *k, const struct vh_dirty_log *log,
 		     const struct vhi_ram *ram);
 
+/* -EFAULT: it has none for the used ring of a queue that is logged. */
+int kernel_check_ring_log(struct kernel *k, const struct vh_dirty_log *log,
+			  uint32_t queue);
+
 int kernel_send_log(struct kernel *k, const struct vh_dirty_log *log);
 
 /* Members of the table of operations. */

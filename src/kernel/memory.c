@@ -84,24 +84,46 @@ int kernel_remove_region(struct vh_backend *b, const struct vh_region *region)
 	return r < 0 ? r : change(k, &ram);
 }
 
+static bool has_room(const struct vh_dirty_log *log, vh_gpa guest,
+		     uint64_t size)
+{
+	return !vhi_range_wraps(guest, size) &&
+	       (guest + (size - 1)) / VH_DIRTY_LOG_PAGE < log->pages;
+}
+
 /* The kernel doesn't know how long a log is: it would write behind it. */
 int kernel_check_log(struct kernel *k, const struct vh_dirty_log *log,
 		     const struct vhi_ram *ram)
 {
-	if (!log)
-		return 0;
-	for (unsigned int i = 0; i < ram->count; i++) {
+	for (unsigned int i = 0; log && i < ram->count; i++) {
 		const struct vh_region *r = &ram->regions[i].region;
-		uint64_t last = (r->guest + (r->size - 1)) / VH_DIRTY_LOG_PAGE;
 
-		if (last >= log->pages)
+		if (!has_room(log, r->guest, r->size))
 			return vhi_fault(
 			    &k->backend.fault, VH_FAULT_MEM_LOG, -EINVAL, NULL,
 			    "the log has bits for %" PRIu64
-			    " pages, and page %" PRIu64 " is in guest memory",
-			    log->pages, last);
+			    " pages, and region 0x%" PRIx64 ", size 0x%" PRIx64
+			    ", ends behind those",
+			    log->pages, r->guest, r->size);
 	}
 	return 0;
+}
+
+int kernel_check_ring_log(struct kernel *k, const struct vh_dirty_log *log,
+			  uint32_t queue)
+{
+	const struct vhi_vring *vring = &k->vrings[queue];
+	uint64_t size = vhi_vring_sizes(vring->num, kernel_is_packed(k)).used;
+
+	if (!(vring->places.flags & VHI_VRING_F_LOG) || kernel_has_iommu(k) ||
+	    !log || has_room(log, vring->places.log, size))
+		return 0;
+	return vhi_ring_about(&k->node, queue,
+			      vhi_fault(&k->backend.fault, VH_FAULT_MEM_LOG,
+					-EFAULT, NULL,
+					"the used ring's log address 0x%" PRIx64
+					" is outside the log",
+					vring->places.log));
 }
 
 int kernel_send_log(struct kernel *k, const struct vh_dirty_log *log)
@@ -113,6 +135,33 @@ int kernel_send_log(struct kernel *k, const struct vh_dirty_log *log)
 		at = (uintptr_t)log->words + log->shift / 8;
 	r = vhi_node_call(&k->node, VHI_SET_LOG_BASE, &at);
 	return r < 0 ? r : 0;
+}
+
+/* Everything that is written there has its bit in the log. */
+static int check_new_log(struct kernel *k, const struct vh_dirty_log *log)
+{
+	int r = kernel_check_log(k, log, &k->ram);
+
+	for (uint32_t i = 0; i < k->num_queues && r >= 0; i++)
+		if (k->vrings[i].placed)
+			r = kernel_check_ring_log(k, log, i);
+	return r;
+}
+
+/*
+ * The kernel goes through its rings one by one, and past those that refuse:
+ * on failure some may have the new log, which is to be unmapped.
+ */
+static int replace_log(struct kernel *k, const struct vh_dirty_log *log)
+{
+	struct vhi_first first = {.fault = &k->backend.fault};
+	int r = kernel_send_log(k, log);
+
+	if (r >= 0)
+		return 0;
+	vhi_first_note(&first, r);
+	(void)kernel_send_log(k, k->log);
+	return vhi_first_end(&first);
 }
 
 int kernel_set_log_base(struct vh_backend *b, const struct vh_log_area *area,
@@ -129,9 +178,9 @@ int kernel_set_log_base(struct vh_backend *b, const struct vh_log_area *area,
 		r = vh_dirty_log_new(fd, area->offset, area->size, &b->fault,
 				     &log);
 	if (r >= 0)
-		r = kernel_check_log(k, log, &k->ram);
+		r = check_new_log(k, log);
 	if (r >= 0)
-		r = kernel_send_log(k, log);
+		r = replace_log(k, log);
 	if (r < 0) {
 		vh_dirty_log_unref(log);
 		return r;

@@ -140,11 +140,13 @@ int vh_scsi_clear_endpoint(struct vh_backend *backend)
 	struct kernel *k = kernel_of(backend);
 	int r = kernel_check(backend, &scsi);
 
-	if (r >= 0 && kernel_is_active(k))
+	bool runs = r >= 0 && kernel_is_active(k);
+
+	if (runs)
 		r = stop(k, 0);
 	if (r < 0)
 		return r;
-	for (uint32_t i = 0; i < k->num_queues; i++) {
+	for (uint32_t i = 0; runs && i < k->num_queues; i++) {
 		k->vrings[i].active = false;
 		k->vrings[i].started = false;
 	}

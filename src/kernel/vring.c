@@ -36,6 +36,8 @@ int kernel_place(struct kernel *k, uint32_t queue)
 	struct vhi_vring_places places;
 	int r = translate(k, queue, &places);
 
+	if (r >= 0)
+		r = kernel_check_ring_log(k, k->log, queue);
 	if (r < 0)
 		return r;
 	r = vhi_node_queue_call(&k->node, VHI_SET_VRING_ADDR, queue, &places);
@@ -151,58 +153,47 @@ int kernel_set_vring_num(struct vh_backend *b, uint32_t q, uint32_t num)
 				kernel_is_packed(k));
 }
 
-/* Marks of a used ring that the log has no room for would go behind it. */
-static int check_ring_log(struct kernel *k, const struct vh_vring_addr *addr,
-			  uint32_t num)
+static bool is_elsewhere(const struct vhi_vring_places *a,
+			 const struct vhi_vring_places *b)
 {
-	uint64_t size = vhi_vring_sizes(num, kernel_is_packed(k)).used;
-
-	if (!(addr->flags & VH_VRING_F_LOG) || kernel_has_iommu(k))
-		return 0;
-	if (k->log && !vhi_range_wraps(addr->log, size) &&
-	    (addr->log + (size - 1)) / VH_DIRTY_LOG_PAGE < k->log->pages)
-		return 0;
-	return vhi_fault(&k->backend.fault, VH_FAULT_MEM_LOG, -EFAULT, NULL,
-			 "the used ring's log address 0x%" PRIx64
-			 " is outside the log",
-			 addr->log);
+	return a->descriptors != b->descriptors ||
+	       a->available != b->available || a->used != b->used;
 }
 
 int kernel_set_vring_addr(struct vh_backend *b, uint32_t q,
 			  const struct vh_vring_addr *addr)
 {
 	struct kernel *k = kernel_of(b);
+	bool logged = addr->flags & VH_VRING_F_LOG;
 	struct vhi_vring_places places = {
 	    .index = q,
 	    .flags = addr->flags,
 	    .descriptors = addr->descriptors,
 	    .available = addr->available,
 	    .used = addr->used,
-	    .log = addr->log,
+	    /* The kernel looks at it even if nothing is logged. */
+	    .log = logged ? addr->log : 0,
 	};
-	struct vhi_vring_places old;
-	bool placed;
+	struct vhi_vring old;
 	int r = kernel_check_queue(k, q);
 
 	if (r < 0)
 		return r;
+	old = k->vrings[q];
 	r = vhi_ring_check_places(&places, kernel_is_packed(k), &b->fault);
-	if (r >= 0)
-		r = check_ring_log(k, addr, k->vrings[q].num);
-	old = k->vrings[q].places;
-	placed = k->vrings[q].placed;
-	if (r >= 0 &&
-	    (old.descriptors != places.descriptors ||
-	     old.available != places.available || old.used != places.used))
-		r = vhi_ring_check_stopped(&k->node, q, &k->vrings[q],
-					   "the address");
+	if (r >= 0 && logged && !k->log)
+		r = vhi_fault(&b->fault, VH_FAULT_MEM_LOG, -EFAULT, NULL,
+			      "a used ring is to be logged, and there is no "
+			      "log");
+	if (r >= 0 && is_elsewhere(&old.places, &places))
+		r = vhi_ring_check_stopped(&k->node, q, &old, "the address");
 	if (r < 0)
 		return vhi_ring_about(&k->node, q, r);
 	k->vrings[q].places = places;
+	k->vrings[q].placed = true;
 	r = kernel_place(k, q);
-	k->vrings[q].placed = r >= 0 || placed;
 	if (r < 0)
-		k->vrings[q].places = old;
+		k->vrings[q] = old;
 	return r;
 }
 
@@ -296,7 +287,7 @@ int kernel_set_vring_call(struct vh_backend *b, uint32_t q, int fd)
 	if (r < 0)
 		return r;
 	/* What was used before is told by the new one. */
-	if (fd >= 0 && k->vrings[q].active)
+	if (fd >= 0 && k->vrings[q].started)
 		vhi_notifier_signal_once(fd);
 	return 0;
 }

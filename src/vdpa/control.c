@@ -108,7 +108,7 @@ static int set_features(struct vh_backend *b, uint64_t features)
 	if (r < 0)
 		return r;
 	v->features = features;
-	if (vdpa_has_iommu(v) != had_iommu) {
+	if (vdpa_has_iommu(v) != had_iommu || v->stale) {
 		r = vdpa_drop_entries(v, NULL);
 		if (r >= 0)
 			r = vdpa_remap(v);
@@ -147,26 +147,24 @@ static int send_status(struct vdpa *v, uint8_t status)
 }
 
 /* A reset takes the callbacks away with the rest. */
-static int send_calls(struct vdpa *v)
+static void send_calls(struct vdpa *v, struct vhi_first *first)
 {
-	int r = 0;
+	int r;
 
-	for (uint32_t i = 0; i < v->num_queues && r >= 0; i++)
+	for (uint32_t i = 0; i < v->num_queues; i++)
 		if (v->queues[i].call >= 0)
-			r = vhi_ring_set_fd(&v->node, VHI_SET_VRING_CALL, i,
-					    v->queues[i].call);
-	if (r >= 0)
-		r = vdpa_send_config_call(v);
-	if (r == -EOPNOTSUPP) {
-		vhi_fault_clear(&v->backend.fault);
-		r = 0;
-	}
-	return r;
+			vhi_first_note(
+			    first, vhi_ring_set_fd(&v->node, VHI_SET_VRING_CALL,
+						   i, v->queues[i].call));
+	r = vdpa_send_config_call(v);
+	if (r != -EOPNOTSUPP)
+		vhi_first_note(first, r);
 }
 
 static int reset_device(struct vh_backend *b)
 {
 	struct vdpa *v = vdpa_of(b);
+	struct vhi_first first = {.fault = &b->fault};
 	bool had_iommu = vdpa_has_iommu(v);
 	int r = send_status(v, 0);
 
@@ -179,14 +177,16 @@ static int reset_device(struct vh_backend *b)
 	vdpa_forget_vrings(v);
 	if (!v->node.owned)
 		return 0;
-	r = send_calls(v);
-	if (r >= 0)
-		r = vdpa_drop_entries(v, NULL);
+	/* The kernel's batch is none of the device's. */
+	if (v->in_batch)
+		vhi_first_note(&first, vdpa_batch(v, v->batch_asid, false));
+	send_calls(v, &first);
+	vhi_first_note(&first, vdpa_drop_entries(v, NULL));
 	/* Without PERSIST some devices have lost what was mapped. */
-	if (r >= 0 && (had_iommu || !(v->node.backend_features &
-				      VH_BACKEND_F_IOTLB_PERSIST)))
-		r = vdpa_remap(v);
-	return r;
+	if (had_iommu || v->stale ||
+	    !(v->node.backend_features & VH_BACKEND_F_IOTLB_PERSIST))
+		vhi_first_note(&first, vdpa_remap(v));
+	return vhi_first_end(&first);
 }
 
 static int set_status(struct vh_backend *b, uint8_t status)
@@ -217,29 +217,24 @@ static int set_status(struct vh_backend *b, uint8_t status)
 static int release(struct vh_backend *b)
 {
 	struct vdpa *v = vdpa_of(b);
-	struct vh_fault words;
-	int error, r = 0;
+	struct vhi_first first = {.fault = &b->fault};
 
 	if (!v->node.owned)
 		return 0;
 	for (uint32_t i = 0; i < v->num_queues; i++)
 		vhi_fd_close(&v->queues[i].call);
 	vhi_fd_close(&v->config_call);
-	error = reset_device(b);
-	words = b->fault;
+	vhi_first_note(&first, reset_device(b));
 	for (uint32_t i = 0; i < v->num_queues; i++) {
-		int e = vhi_ring_set_fd(&v->node, VHI_SET_VRING_CALL, i, -1);
-
-		if (e >= 0)
-			e = vhi_ring_set_fd(&v->node, VHI_SET_VRING_ERR, i, -1);
-		r = r < 0 ? r : e;
+		vhi_first_note(
+		    &first,
+		    vhi_ring_set_fd(&v->node, VHI_SET_VRING_CALL, i, -1));
+		vhi_first_note(&first, vhi_ring_set_fd(
+					   &v->node, VHI_SET_VRING_ERR, i, -1));
 	}
 	vhi_ram_done(&v->ram);
-	if (r >= 0)
-		r = vdpa_remap(v);
-	if (error)
-		b->fault = words;
-	return error ? error : r < 0 ? r : 0;
+	vhi_first_note(&first, vdpa_remap(v));
+	return vhi_first_end(&first);
 }
 
 static int fd(struct vh_backend *b)
@@ -258,7 +253,12 @@ static void vdpa_free(struct vh_backend *b)
 {
 	struct vdpa *v = vdpa_of(b);
 
-	/* The kernel resets the device when its last descriptor is closed. */
+	/*
+	 * The kernel resets a device when its last descriptor is closed. The
+	 * program may have another one, and guest memory goes now.
+	 */
+	if (v->status)
+		(void)send_status(v, 0);
 	vhi_node_close(&v->node);
 	for (uint32_t i = 0; i < v->num_queues; i++) {
 		vhi_fd_close(&v->vrings[i].kick);

@@ -34,8 +34,7 @@ static int add(struct vdpa *v, const struct vdpa_entry *entry)
 static int take_out(struct vdpa *v, size_t index)
 {
 	const struct vdpa_entry *entry = &v->entries[index];
-	int r = vhi_node_iotlb_invalidate(&v->node, entry->asid, entry->e.iova,
-					  entry->e.size);
+	int r = vdpa_invalidate(v, entry->asid, entry->e.iova, entry->e.size);
 
 	if (r >= 0)
 		v->entries[index] = v->entries[--v->num_entries];
@@ -86,19 +85,21 @@ static int cut(struct vdpa *v, uint32_t asid, uint64_t iova, uint64_t size)
 
 int vdpa_drop_entries(struct vdpa *v, const struct vh_region *region)
 {
+	struct vhi_first first = {.fault = &v->backend.fault};
 	size_t i = 0;
-	int r = 0;
 
-	while (i < v->num_entries && r >= 0) {
+	while (i < v->num_entries) {
 		const struct vh_iotlb_entry *e = &v->entries[i].e;
+		int r = 1;
 
 		if (!region || vhi_ranges_overlap(e->guest, e->size,
 						  region->guest, region->size))
 			r = take_out(v, i);
-		else
-			i++;
+		vhi_first_note(&first, r);
+		/* Another one is in its place now. */
+		i += r != 0;
 	}
-	return r;
+	return vhi_first_end(&first);
 }
 
 static int check_space(struct vh_backend *b, uint32_t asid)
@@ -159,32 +160,22 @@ static int check_entry(struct vdpa *v, uint32_t asid,
 	return 0;
 }
 
-/* Takes the parts of an entry out again that came before one that failed. */
-static void undo(struct vdpa *v, uint32_t asid,
-		 const struct vh_iotlb_entry *entry)
-{
-	const struct vh_fault words = v->backend.fault;
-
-	(void)cut(v, asid, entry->iova, entry->size);
-	v->backend.fault = words;
-}
-
-/* One message for each region that the entry leads to. */
+/* One message for each region that the entry leads to; all of it or none. */
 static int add_parts(struct vdpa *v, uint32_t asid,
 		     const struct vh_iotlb_entry *entry)
 {
+	struct vhi_first first = {.fault = &v->backend.fault};
 	struct vh_iotlb_entry left = *entry;
-	int r = 0;
 
-	while (r >= 0 && left.size) {
+	while (!first.error && left.size) {
 		struct vdpa_entry part = {.asid = asid};
 
 		(void)vhi_ram_take_part(&v->ram, &left, &part.e);
-		r = add(v, &part);
+		vhi_first_note(&first, add(v, &part));
 	}
-	if (r < 0)
-		undo(v, asid, entry);
-	return r;
+	if (first.error)
+		(void)cut(v, asid, entry->iova, entry->size);
+	return vhi_first_end(&first);
 }
 
 int vh_vdpa_iotlb_update(struct vh_backend *backend, uint32_t asid,

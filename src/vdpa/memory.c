@@ -9,20 +9,72 @@
 
 #define HALF (UINT64_C(1) << 63)
 
+/* While the kernel has a batch it takes messages about that space only. */
+static int check_batch(struct vdpa *v, uint32_t asid)
+{
+	if (!v->in_batch || v->batch_asid == asid)
+		return 0;
+	return vhi_fault(&v->backend.fault, VH_FAULT_CALLER, -EBUSY, NULL,
+			 "address space %" PRIu32 ", while space %" PRIu32
+			 " has a batch",
+			 asid, v->batch_asid);
+}
+
 int vdpa_update(struct vdpa *v, uint32_t asid,
 		const struct vh_iotlb_entry *entry, const void *host)
 {
+	int r = check_batch(v, asid);
+
+	if (r < 0)
+		return r;
 	if (asid == 0)
 		v->mapped = true;
 	return vhi_node_iotlb_update(&v->node, asid, entry, host);
 }
 
-/* Without the feature each message takes effect at once. */
+int vdpa_invalidate(struct vdpa *v, uint32_t asid, vh_gpa iova, uint64_t size)
+{
+	int r = check_batch(v, asid);
+
+	if (r < 0)
+		return r;
+	return vhi_node_iotlb_invalidate(&v->node, asid, iova, size);
+}
+
 int vdpa_batch(struct vdpa *v, uint32_t asid, bool begin)
 {
-	if (!(v->node.backend_features & VH_BACKEND_F_IOTLB_BATCH))
-		return 0;
-	return vhi_node_iotlb_batch(&v->node, asid, begin);
+	int r = check_batch(v, asid);
+
+	if (r < 0)
+		return r;
+	r = vhi_node_iotlb_batch(&v->node, asid, begin);
+	v->in_batch = begin && r >= 0;
+	v->batch_asid = asid;
+	return r;
+}
+
+/*
+ * Changes of space 0 take effect together: true in *ret_begun if a batch was
+ * begun for them. The program may have begun one, or the device know none.
+ */
+static int begin(struct vdpa *v, bool *ret_begun)
+{
+	int r = check_batch(v, 0);
+
+	*ret_begun = r >= 0 && !v->in_batch &&
+		     v->node.backend_features & VH_BACKEND_F_IOTLB_BATCH;
+	return *ret_begun ? vdpa_batch(v, 0, true) : r;
+}
+
+/* The first error counts, with its words. */
+static int end(struct vdpa *v, bool begun, int error)
+{
+	struct vhi_first first = {.fault = &v->backend.fault};
+
+	vhi_first_note(&first, error);
+	if (begun)
+		vhi_first_note(&first, vdpa_batch(v, 0, false));
+	return vhi_first_end(&first);
 }
 
 /* Guest memory is at its own addresses. */
@@ -54,51 +106,56 @@ static int clear(struct vdpa *v)
 
 	if (!v->mapped)
 		return 0;
-	r = vhi_node_iotlb_invalidate(&v->node, 0, 0, HALF);
+	r = vdpa_invalidate(v, 0, 0, HALF);
 	if (r >= 0)
-		r = vhi_node_iotlb_invalidate(&v->node, 0, HALF, HALF);
+		r = vdpa_invalidate(v, 0, HALF, HALF);
 	if (r >= 0)
 		v->mapped = false;
 	return r;
 }
 
-/* Ends a batch; the first error counts, with its words. */
-static int finish(struct vdpa *v, int error)
+static int put_in(struct vdpa *v, const struct vhi_ram *ram)
 {
-	struct vh_fault words = v->backend.fault;
-	int r = vdpa_batch(v, 0, false);
+	int r = clear(v);
 
-	if (error < 0)
-		v->backend.fault = words;
-	return error < 0 ? error : r;
+	return r < 0 || vdpa_has_iommu(v) ? r : map_all(v, ram);
 }
 
-/* Instead of all that is mapped, ram. */
+/* Instead of all that is mapped, ram; or what was, as far as it can be. */
 static int replace(struct vdpa *v, const struct vhi_ram *ram)
 {
-	struct vh_fault words;
-	int r = vdpa_batch(v, 0, true);
+	struct vhi_first first = {.fault = &v->backend.fault};
+	bool begun;
+	int r = begin(v, &begun);
+	int ended;
 
 	if (r < 0)
 		return r;
-	r = clear(v);
-	if (r >= 0 && !vdpa_has_iommu(v))
-		r = map_all(v, ram);
-	if (r < 0 && ram != &v->ram) {
-		/* Back to how it was, as far as it can be. */
-		words = v->backend.fault;
-		if (clear(v) >= 0 && !vdpa_has_iommu(v))
-			(void)map_all(v, &v->ram);
-		v->backend.fault = words;
-	}
-	return finish(v, r);
+	r = put_in(v, ram);
+	vhi_first_note(&first, r);
+	if (r < 0 && ram != &v->ram)
+		r = put_in(v, &v->ram);
+	ended = end(v, begun, 0);
+	vhi_first_note(&first, ended);
+	v->stale = r < 0 || ended < 0;
+	return vhi_first_end(&first);
 }
 
 int vdpa_remap(struct vdpa *v)
 {
+	int r;
+
 	if (!v->mapped && v->ram.count == 0)
 		return 0;
-	return replace(v, &v->ram);
+	r = replace(v, &v->ram);
+	v->stale = r < 0;
+	return r;
+}
+
+/* What failed to be mapped before is, before anything is added to it. */
+static int settle(struct vdpa *v)
+{
+	return v->stale ? vdpa_remap(v) : 0;
 }
 
 /* Tells of rings that run without their memory from now on. */
@@ -146,6 +203,34 @@ int vdpa_set_mem_table(struct vh_backend *b, const struct vh_region regions[],
 	return 0;
 }
 
+/* One that isn't there in the end isn't in the kernel either. */
+static int map_one(struct vdpa *v, const struct vhi_ram_region *e)
+{
+	struct vhi_first first = {.fault = &v->backend.fault};
+	bool begun;
+	int r = begin(v, &begun);
+
+	if (r < 0)
+		return r;
+	r = map(v, e);
+	vhi_first_note(&first, r);
+	vhi_first_note(&first, end(v, begun, 0));
+	if (first.error && r >= 0)
+		(void)vdpa_invalidate(v, 0, e->region.guest, e->region.size);
+	return vhi_first_end(&first);
+}
+
+static int unmap_one(struct vdpa *v, const struct vh_region *region)
+{
+	bool begun;
+	int r = begin(v, &begun);
+
+	if (r < 0)
+		return r;
+	return end(v, begun,
+		   vdpa_invalidate(v, 0, region->guest, region->size));
+}
+
 int vdpa_add_region(struct vh_backend *b, const struct vh_region *region)
 {
 	struct vdpa *v = vdpa_of(b);
@@ -153,14 +238,13 @@ int vdpa_add_region(struct vh_backend *b, const struct vh_region *region)
 	int r = vhi_node_needs_owner(&v->node);
 
 	if (r >= 0)
+		r = settle(v);
+	if (r >= 0)
 		r = vhi_ram_add(&v->ram, region, 1, &v->rules, &b->fault, &ram);
 	if (r < 0)
 		return r;
-	if (!vdpa_has_iommu(v)) {
-		r = vdpa_batch(v, 0, true);
-		if (r >= 0)
-			r = finish(v, map(v, &ram.regions[ram.count - 1]));
-	}
+	if (!vdpa_has_iommu(v))
+		r = map_one(v, &ram.regions[ram.count - 1]);
 	if (r < 0) {
 		vhi_ram_done(&ram);
 		return r;
@@ -179,13 +263,8 @@ int vdpa_remove_region(struct vh_backend *b, const struct vh_region *region)
 	if (r < 0)
 		return r;
 	r = vdpa_drop_entries(v, region);
-	if (r >= 0 && !vdpa_has_iommu(v)) {
-		r = vdpa_batch(v, 0, true);
-		if (r >= 0)
-			r = finish(v, vhi_node_iotlb_invalidate(&v->node, 0,
-								region->guest,
-								region->size));
-	}
+	if (r >= 0 && !vdpa_has_iommu(v))
+		r = unmap_one(v, region);
 	if (r < 0) {
 		vhi_ram_done(&ram);
 		return r;

@@ -48,6 +48,9 @@ struct vdpa {
 	bool suspended;
 	bool spaces_used; /* some group isn't in space 0 */
 	bool mapped;	  /* there may be entries in space 0 */
+	bool stale;	  /* not all of ram is mapped that should be */
+	bool in_batch;	  /* the kernel is, of batch_asid */
+	uint32_t batch_asid;
 	int config_event; /* ours */
 	int config_call;  /* the program's; -1: none */
 };
@@ -88,10 +91,13 @@ int vdpa_send_config_call(struct vdpa *v);
 /* Forgets rings, as a reset has done in the device. */
 void vdpa_forget_vrings(struct vdpa *v);
 
-/* Puts an entry into an address space, which leads to host. */
+/*
+ * Messages about an address space: an entry that leads to host, a range without
+ * entries, and the ends of a batch. -EBUSY: another space has a batch.
+ */
 int vdpa_update(struct vdpa *v, uint32_t asid,
 		const struct vh_iotlb_entry *entry, const void *host);
-/* Without the feature each message takes effect at once. */
+int vdpa_invalidate(struct vdpa *v, uint32_t asid, vh_gpa iova, uint64_t size);
 int vdpa_batch(struct vdpa *v, uint32_t asid, bool begin);
 
 /* Takes out all entries that lead into a region; NULL: all there are. */

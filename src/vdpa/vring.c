@@ -142,11 +142,11 @@ int vdpa_resume(struct vdpa *v)
 /* Nor does the device stand still for a position that it doesn't tell. */
 static int no_position(struct vdpa *v, int error)
 {
-	const struct vh_fault words = v->backend.fault;
+	struct vhi_first first = {.fault = &v->backend.fault};
 
+	vhi_first_note(&first, error);
 	(void)vdpa_resume(v);
-	v->backend.fault = words;
-	return error;
+	return vhi_first_end(&first);
 }
 
 int vdpa_get_vring_base(struct vh_backend *b, uint32_t q, uint32_t *ret)
@@ -192,13 +192,14 @@ static int go_on(struct vdpa *v, uint32_t q)
 }
 
 /* The ring doesn't start, so the kernel watches what it did before. */
-static void put_back_kick(struct vdpa *v, uint32_t q)
+static int put_back_kick(struct vdpa *v, uint32_t q, int error)
 {
-	const struct vh_fault words = v->backend.fault;
+	struct vhi_first first = {.fault = &v->backend.fault};
 
+	vhi_first_note(&first, error);
 	(void)vhi_ring_set_fd(&v->node, VHI_SET_VRING_KICK, q,
 			      v->vrings[q].kick);
-	v->backend.fault = words;
+	return vhi_first_end(&first);
 }
 
 int vdpa_set_vring_kick(struct vh_backend *b, uint32_t q, int fd)
@@ -227,7 +228,7 @@ int vdpa_set_vring_kick(struct vh_backend *b, uint32_t q, int fd)
 	if (r >= 0) {
 		r = go_on(v, q);
 		if (r < 0)
-			put_back_kick(v, q);
+			r = put_back_kick(v, q, r);
 	}
 	if (r < 0) {
 		vhi_fd_close(&copy);

@@ -257,6 +257,67 @@ static void test_kernel_memory_log(void **state)
 	close(fd);
 }
 
+/* A used ring's marks have room, whatever changes after its address. */
+static void test_kernel_memory_log_of_a_ring(void **state)
+{
+	struct box *box = *state;
+	struct vh_backend *b = box->backend;
+	struct vh_log_area area = {.size = 4};
+	struct vh_vring_addr addr = good;
+	int fd = memfd(4096);
+	uint64_t at;
+
+	box_prepare(box, 0, 0);
+	addr.log = 3; /* of no use: nothing is logged */
+	OK(vh_backend_set_vring_addr(b, 0, &addr));
+	memcpy(&at, (const char *)shim_expect_any(N_SET_VRING_ADDR) + 32, 8);
+	assert_int_equal(at, 0);
+	OK(vh_backend_set_log_base(b, &area, fd));
+	addr.flags = VH_VRING_F_LOG;
+	addr.log = 0x1f000;
+	OK(vh_backend_set_vring_addr(b, 0, &addr));
+	shim_forget();
+	/* A log that is long enough for memory, and not for the ring. */
+	area.size = 2;
+	box_fails(box, vh_backend_set_log_base(b, &area, fd), -EFAULT);
+	assert_int_equal(vh_backend_fault(b)->queue, 0);
+	shim_expect_nothing();
+	/* A ring of 64 ends where the log does; it is one of 256 then. */
+	OK(vh_backend_set_vring_num(b, 0, 64));
+	addr.log = 0x20000 - 520;
+	OK(vh_backend_set_vring_addr(b, 0, &addr));
+	OK(vh_backend_set_vring_num(b, 0, 256));
+	OK(vh_backend_set_vring_enable(b, 0, true));
+	shim_forget();
+	box_fails(box, vh_backend_set_vring_kick(b, 0, box->kick[0]), -EFAULT);
+	assert_int_equal(shim_count(N_NET_SET_BACKEND), 0);
+	OK(vh_backend_set_vring_num(b, 0, 64));
+	OK(vh_backend_set_vring_kick(b, 0, box->kick[0]));
+	close(fd);
+}
+
+/* Some rings may have the new log already, which isn't there any more. */
+static void test_kernel_memory_log_refused(void **state)
+{
+	struct box *box = *state;
+	struct vh_backend *b = box->backend;
+	const struct vh_log_area area = {.size = 4};
+	int fd = memfd(4096);
+	uint64_t at[3];
+
+	box_prepare(box, 0, 0);
+	OK(vh_backend_set_log_base(b, &area, fd));
+	memcpy(&at[0], shim_expect_any(N_SET_LOG_BASE), 8);
+	shim_fail(N_SET_LOG_BASE, EFAULT);
+	box_fails(box, vh_backend_set_log_base(b, &area, fd), -EFAULT);
+	memcpy(&at[1], shim_expect_any(N_SET_LOG_BASE), 8);
+	memcpy(&at[2], shim_expect_any(N_SET_LOG_BASE), 8);
+	assert_int_not_equal(at[0], at[1]);
+	assert_int_equal(at[0], at[2]);
+	shim_expect_nothing();
+	close(fd);
+}
+
 /* With an IOMMU rings are IOVAs, and are handed on as they are. */
 static void test_kernel_iotlb_ring(void **state)
 {
@@ -475,6 +536,8 @@ int main(void)
 	    CASE(test_kernel_memory_under_a_ring),
 	    CASE(test_kernel_memory_moves),
 	    CASE(test_kernel_memory_log),
+	    CASE(test_kernel_memory_log_of_a_ring),
+	    CASE(test_kernel_memory_log_refused),
 	    CASE(test_kernel_iotlb_ring),
 	    CASE(test_kernel_iotlb_update),
 	    CASE(test_kernel_iotlb_update_half_way),

@@ -54,6 +54,24 @@ static void test_kernel_net_features(void **state)
 	assert_int_equal(shim_count(N_SET_FEATURES), 1);
 }
 
+/* A ring that is started keeps its features, and tells whom it calls. */
+static void test_kernel_net_started_and_disabled(void **state)
+{
+	struct box *box = *state;
+	struct vh_backend *b = box->backend;
+	uint64_t value = 0;
+
+	box_prepare(box, VH_F_ACCESS_PLATFORM, 0);
+	OK(vh_backend_set_vring_kick(b, 0, box->kick[0]));
+	shim_forget();
+	box_fails(box, vh_backend_set_features(b, VH_F_VERSION_1), -EBUSY);
+	box_fails(box, vh_backend_set_features(b, 0), -EBUSY);
+	assert_int_equal(shim_count(N_SET_FEATURES), 0);
+	OK(vh_backend_set_vring_call(b, 0, box->kick[1]));
+	assert_int_equal(read(box->kick[1], &value, sizeof(value)), 8);
+	assert_int_equal(value, 1);
+}
+
 /* Of a front-end behind a server, say: full, and writes block. */
 static void test_kernel_net_spoiled_descriptors(void **state)
 {
@@ -254,6 +272,7 @@ int main(void)
 	    CASE(test_kernel_net_owner),
 	    CASE(test_kernel_net_owner_is_another),
 	    CASE(test_kernel_net_features),
+	    CASE(test_kernel_net_started_and_disabled),
 	    CASE(test_kernel_net_spoiled_descriptors),
 	    CASE(test_kernel_net_ring),
 	    CASE(test_kernel_net_run_kicks),

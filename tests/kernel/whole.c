@@ -150,6 +150,20 @@ static void test_kernel_scsi_endpoint(void **state)
 	OK(vh_backend_set_vring_kick(box->backend, 2, box->kick[0]));
 }
 
+/* What doesn't run isn't stopped by that. */
+static void test_kernel_scsi_clear_early(void **state)
+{
+	struct box *box = *state;
+
+	for (uint32_t i = 0; i < 3; i++) {
+		box_prepare(box, 0, i);
+		OK(vh_backend_set_vring_kick(box->backend, i, box->kick[0]));
+	}
+	OK(vh_scsi_clear_endpoint(box->backend));
+	box_fails(box, vh_backend_set_vring_num(box->backend, 0, 64), -EBUSY);
+	assert_int_equal(shim_count(N_SCSI_CLEAR_ENDPOINT), 0);
+}
+
 static void test_kernel_scsi_names(void **state)
 {
 	struct box *box = *state;
@@ -209,6 +223,7 @@ int main(void)
 	    VSOCK(test_kernel_vsock_cids),
 	    VSOCK(test_kernel_vsock_release),
 	    SCSI(test_kernel_scsi_endpoint),
+	    SCSI(test_kernel_scsi_clear_early),
 	    SCSI(test_kernel_scsi_names),
 	    SCSI(test_kernel_scsi_more),
 	    SCSI(test_kernel_scsi_no_iotlb),

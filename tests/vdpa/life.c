@@ -318,6 +318,47 @@ static void test_vdpa_release(void **state)
 	shim_expect_nothing();
 }
 
+/* Whatever fails, the rest is done. */
+static void test_vdpa_release_of_the_unwilling(void **state)
+{
+	struct box *box = *state;
+	struct vh_backend *b = box->backend;
+	struct vh_region low = box_region(box, 0, 0);
+
+	box_start(box);
+	OK(vh_backend_set_vring_call(b, 0, box->event));
+	shim_forget();
+	shim_fail(N_SET_VRING_CALL, EIO);
+	box_fails(box, vh_backend_reset_device(b), -EIO);
+	assert_int_equal(vh_backend_fault(b)->queue, 0);
+	shim_expect(N_VDPA_SET_STATUS, "\x00", 1);
+	shim_expect_2(N_SET_VRING_KICK, 0, UINT32_MAX);
+	shim_expect_any(N_SET_VRING_CALL);
+	shim_expect_any(N_VDPA_SET_CONFIG_CALL);
+	shim_expect_nothing();
+	shim_fail(N_SET_VRING_ERR, ENOMEM);
+	box_fails(box, vh_backend_release(b), -EIO);
+	assert_int_equal(shim_count(N_SET_VRING_ERR), 2);
+	assert_int_equal(shim_count(SHIM_WRITE), 4);
+	shim_fail(N_SET_VRING_CALL, 0);
+	shim_fail(N_SET_VRING_ERR, 0);
+	OK(vh_backend_add_region(b, &low));
+	OK(vh_backend_release(b));
+}
+
+/* Somebody else may have its descriptor, and so keep it running. */
+static void test_vdpa_free_resets(void **state)
+{
+	struct box *box = *state;
+	struct vh_backend *b = box->backend;
+
+	box_start(box);
+	box->backend = NULL;
+	vh_backend_free(b);
+	shim_expect(N_VDPA_SET_STATUS, "\x00", 1);
+	shim_expect_nothing();
+}
+
 struct news {
 	int count;
 };
@@ -398,6 +439,8 @@ int main(void)
 	    FULL(test_vdpa_reset),
 	    PLAIN(test_vdpa_reset_maps_again),
 	    FULL(test_vdpa_release),
+	    FULL(test_vdpa_release_of_the_unwilling),
+	    FULL(test_vdpa_free_resets),
 	    FULL(test_vdpa_config),
 	};
 

@@ -373,6 +373,94 @@ static void test_vdpa_memory_no_asid(void **state)
 	shim_expect_nothing();
 }
 
+/* The kernel has one batch, of one space. */
+static void test_vdpa_memory_batches(void **state)
+{
+	struct box *box = *state;
+	struct vh_backend *b = box->backend;
+	struct vh_region low = box_region(box, 0, 0);
+	struct vh_region high = box_region(box, 1, 0x100000);
+	const struct vh_iotlb_entry entry = {
+	    .iova = 0x400000,
+	    .size = 0x1000,
+	    .access = VH_ACCESS_READ | VH_ACCESS_WRITE,
+	};
+
+	OK(vh_backend_set_owner(b));
+	shim_forget();
+	OK(vh_vdpa_iotlb_batch(b, 0, true));
+	batch(0, BEGIN);
+	OK(vh_backend_add_region(b, &low));
+	(void)box_expect_update(box, 2, 0, 0, RAM_SIZE);
+	box_fails(box, vh_vdpa_iotlb_update(b, 1, &entry), -EBUSY);
+	box_fails(box, vh_vdpa_iotlb_batch(b, 1, true), -EBUSY);
+	box_fails(box, vh_vdpa_iotlb_batch(b, 1, false), -EBUSY);
+	OK(vh_vdpa_iotlb_batch(b, 0, false));
+	batch(0, END);
+	OK(vh_vdpa_iotlb_batch(b, 1, true));
+	batch(1, BEGIN);
+	box_fails(box, vh_backend_add_region(b, &high), -EBUSY);
+	box_fails(box, vh_backend_remove_region(b, &low), -EBUSY);
+	box_fails(box, vh_backend_set_mem_table(b, &high, 1), -EBUSY);
+	shim_expect_nothing();
+	OK(vh_backend_reset_device(b));
+	shim_expect_any(N_VDPA_SET_STATUS);
+	batch(1, END);
+	shim_expect_any(N_VDPA_SET_CONFIG_CALL);
+	shim_expect_nothing();
+	OK(vh_backend_remove_region(b, &low));
+}
+
+/* What couldn't be mapped is when there is another chance. */
+static void test_vdpa_memory_mapped_later(void **state)
+{
+	struct box *box = *state;
+	struct vh_backend *b = box->backend;
+	struct vh_region low = box_region(box, 0, 0);
+	struct vh_region high = box_region(box, 1, 0x100000);
+
+	OK(vh_backend_set_owner(b));
+	OK(vh_backend_set_features(b, VERSION_1 | VH_F_ACCESS_PLATFORM));
+	OK(vh_backend_add_region(b, &low));
+	/* BEGIN works. */
+	shim_fail_after(SHIM_WRITE, ENOMEM, 1);
+	box_fails(box, vh_backend_set_features(b, VERSION_1), -ENOMEM);
+	shim_fail_after(SHIM_WRITE, ENOMEM, 1);
+	box_fails(box, vh_backend_add_region(b, &high), -ENOMEM);
+	shim_fail(SHIM_WRITE, 0);
+	shim_forget();
+	OK(vh_backend_set_features(b, VERSION_1));
+	assert_int_equal(shim_count(N_SET_FEATURES), 1);
+	/* BEGIN, two INVALIDATEs, the region and END */
+	assert_int_equal(shim_count(SHIM_WRITE), 5);
+	shim_forget();
+	OK(vh_backend_add_region(b, &high));
+	assert_int_equal(shim_count(SHIM_WRITE), 3);
+}
+
+/* The batch's end fails: nothing of a region may stay that isn't there. */
+static void test_vdpa_memory_end_fails(void **state)
+{
+	struct box *box = *state;
+	struct vh_backend *b = box->backend;
+	struct vh_region low = box_region(box, 0, 0);
+
+	OK(vh_backend_set_owner(b));
+	shim_forget();
+	shim_fail_after(SHIM_WRITE, EIO, 2);
+	box_fails(box, vh_backend_add_region(b, &low), -EIO);
+	batch(0, BEGIN);
+	(void)box_expect_update(box, 2, 0, 0, RAM_SIZE);
+	batch(0, END);
+	shim_expect_iotlb(2, 0, INVALIDATE, 0, RAM_SIZE, 0, 0);
+	shim_fail(SHIM_WRITE, 0);
+	OK(vh_backend_add_region(b, &low));
+	batch(0, BEGIN);
+	(void)box_expect_update(box, 2, 0, 0, RAM_SIZE);
+	batch(0, END);
+	shim_expect_nothing();
+}
+
 struct faults {
 	int count;
 	struct vh_fault last;
@@ -419,6 +507,9 @@ int main(void)
 	    FULL(test_vdpa_memory_to_the_end),
 	    FULL(test_vdpa_memory_taken),
 	    PLAIN(test_vdpa_memory_no_asid),
+	    FULL(test_vdpa_memory_batches),
+	    FULL(test_vdpa_memory_mapped_later),
+	    FULL(test_vdpa_memory_end_fails),
 	    FULL(test_vdpa_memory_under_a_ring),
 	};
 

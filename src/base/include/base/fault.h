@@ -21,4 +21,19 @@ int vhi_vfault(struct vh_fault *fault, uint32_t code, int error,
 /* Forgets what *fault said. NULL is fine. */
 void vhi_fault_clear(struct vh_fault *fault);
 
+/*
+ * For steps that are all done, whatever comes of each: the first error counts,
+ * with its words. Begin with {.fault = where the words are}.
+ */
+struct vhi_first {
+	struct vh_fault *fault;
+	int error; /* 0: none yet */
+	struct vh_fault words;
+};
+
+void vhi_first_note(struct vhi_first *first, int error);
+
+/* Puts the words back, or clears them if all went well. Returns the error. */
+int vhi_first_end(struct vhi_first *first);
+
 #endif
