@@ -130,3 +130,15 @@ uint64_t box_expect_update(const struct box *box, uint32_t form, uint32_t asid,
 	assert_int_equal(message[33], UPDATE);
 	return host;
 }
+
+void box_expect_batch(uint32_t asid, uint8_t type)
+{
+	shim_expect_iotlb(2, asid, type, 0, 0, 0, 0);
+}
+
+void box_expect_clear(uint32_t form)
+{
+	shim_expect_iotlb(form, 0, INVALIDATE, 0, UINT64_C(1) << 63, 0, 0);
+	shim_expect_iotlb(form, 0, INVALIDATE, UINT64_C(1) << 63,
+			  UINT64_C(1) << 63, 0, 0);
+}

@@ -72,6 +72,10 @@ void box_status(struct box *box, uint8_t status);
 uint64_t box_expect_update(const struct box *box, uint32_t form, uint32_t asid,
 			   uint64_t iova, uint64_t size);
 
+/* The begin or end of a batch, and all taken out of space 0. */
+void box_expect_batch(uint32_t asid, uint8_t type);
+void box_expect_clear(uint32_t form);
+
 /* r is this error, and there are words about it. */
 #define box_fails(box, r, error) refuses((box)->backend, r, error)
 #define OK(call)		 assert_int_equal(call, 0)
