@@ -6,6 +6,7 @@
  * rest_size > 0 means that bytes rest[rest_at ...] wait for the socket; their
  * descriptors wait too as long as not even the first byte is out.
  */
+#include <base/clock.h>
 #include <base/fault.h>
 #include <base/fd.h>
 #include <errno.h>
@@ -228,14 +229,6 @@ int vhi_channel_receive(struct vhi_channel *channel, struct vh_fault *fault,
 	return 1;
 }
 
-static int64_t now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 /* Waits for events until deadline: 0, or -ETIMEDOUT, or another errno. */
 static int wait_for(struct vhi_channel *channel, short events, int64_t deadline)
 {
@@ -243,12 +236,12 @@ static int wait_for(struct vhi_channel *channel, short events, int64_t deadline)
 	int n;
 
 	do {
-		int64_t left = deadline - now_ms();
+		int left = vhi_ms_until(deadline);
 
-		if (left <= 0)
+		if (left == 0)
 			return -ETIMEDOUT;
 		/* The clock's milliseconds are cut off: wait the rest too. */
-		n = poll(&pfd, 1, (int)(left < INT32_MAX ? left : INT32_MAX));
+		n = poll(&pfd, 1, left);
 	} while (n == 0 || (n < 0 && errno == EINTR));
 	return n < 0 ? -errno : 0;
 }
@@ -257,7 +250,7 @@ int vhi_channel_receive_wait(struct vhi_channel *channel, int timeout_ms,
 			     struct vh_fault *fault,
 			     struct vhi_frame *ret_frame)
 {
-	int64_t deadline = now_ms() + timeout_ms;
+	int64_t deadline = vhi_now_ms() + timeout_ms;
 	int ret;
 
 	while ((ret = vhi_channel_receive(channel, fault, ret_frame)) == 0) {
@@ -459,7 +452,7 @@ int vhi_channel_send_wait(struct vhi_channel *channel, const uint8_t *bytes,
 			  size_t size, const int fds[], unsigned int fd_count,
 			  int timeout_ms)
 {
-	int64_t deadline = now_ms() + timeout_ms;
+	int64_t deadline = vhi_now_ms() + timeout_ms;
 	int ret = flush_until(channel, deadline);
 
 	if (ret == 0)

@@ -6,6 +6,7 @@
 #include "socket.h"
 
 #include <base/check.h>
+#include <base/clock.h>
 #include <base/fault.h>
 #include <errno.h>
 #include <poll.h>
@@ -172,14 +173,15 @@ static struct vhi_client *new_client(const struct vh_user_connect_opts *opts)
 static int connect_to(struct vhi_client *c, const char *path)
 {
 	const struct timespec pause = {.tv_nsec = TRY_EVERY_MS * 1000000L};
+	int64_t deadline = vhi_now_ms() + c->timeout_ms;
 	struct vh_fault *fault = &c->backend.fault;
 	int fd, r = vhi_socket_check_path(path, fault);
 
 	if (r < 0)
 		return r;
 	fd = vhi_socket_connect(path);
-	for (uint32_t ms = 0; fd == -EAGAIN; ms += TRY_EVERY_MS) {
-		if (ms >= c->timeout_ms)
+	while (fd == -EAGAIN) {
+		if (vhi_ms_until(deadline) == 0)
 			return vhi_fault(fault, VH_FAULT_MSG_TIMEOUT,
 					 -ETIMEDOUT, "",
 					 "%.120s: the back-end accepted nobody "
@@ -195,20 +197,28 @@ static int connect_to(struct vhi_client *c, const char *path)
 	return fd;
 }
 
+/* Nobody is there: whoever knocked was let in by somebody else, say. */
+static bool nobody(int error)
+{
+	return error == EAGAIN || error == EINTR || error == ECONNABORTED;
+}
+
 static int accept_one(struct vhi_client *c, int listener)
 {
+	int64_t deadline = vhi_now_ms() + c->timeout_ms;
 	struct pollfd pfd = {.fd = listener, .events = POLLIN};
-	int ms = c->timeout_ms < INT32_MAX ? (int)c->timeout_ms : INT32_MAX;
-	int fd, n;
+	int fd, left;
 
-	do
-		n = poll(&pfd, 1, ms);
-	while (n < 0 && errno == EINTR);
-	if (n == 0)
-		return vhi_fault(
-		    &c->backend.fault, VH_FAULT_MSG_TIMEOUT, -ETIMEDOUT, "",
-		    "no back-end connected within %u ms", c->timeout_ms);
-	fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+	do {
+		left = vhi_ms_until(deadline);
+		if (left == 0)
+			return vhi_fault(&c->backend.fault,
+					 VH_FAULT_MSG_TIMEOUT, -ETIMEDOUT, "",
+					 "no back-end connected within %u ms",
+					 c->timeout_ms);
+		(void)!poll(&pfd, 1, left);
+		fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+	} while (fd < 0 && nobody(errno));
 	if (fd < 0)
 		return vhi_fault(&c->backend.fault, VH_FAULT_SYSTEM, -errno, "",
 				 "accept: %m");

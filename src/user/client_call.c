@@ -8,22 +8,14 @@
 #include "client.h"
 
 #include <base/check.h>
+#include <base/clock.h>
 #include <base/fault.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <poll.h>
 #include <string.h>
-#include <time.h>
 
 #define SECTION "Communication"
-
-static int64_t now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
 
 static const char *name_of(uint32_t id)
 {
@@ -81,12 +73,10 @@ static int wait_for(struct vhi_client *c, short events, int64_t deadline,
 	    {.fd = c->reverse ? vhi_channel_fd(c->reverse) : -1,
 	     .events = POLLIN},
 	};
-	int64_t left = deadline - now_ms();
-	int n = left > 0 ? poll(fds, VHI_ARRAY_SIZE(fds),
-				(int)(left < INT32_MAX ? left : INT32_MAX))
-			 : 0;
+	int left = vhi_ms_until(deadline);
+	int n = left > 0 ? poll(fds, VHI_ARRAY_SIZE(fds), left) : 0;
 
-	if (n == 0 && now_ms() >= deadline)
+	if (n == 0 && vhi_ms_until(deadline) == 0)
 		return vhi_fault(
 		    &c->backend.fault, VH_FAULT_MSG_TIMEOUT, -ETIMEDOUT,
 		    SECTION, "%s: %s within %" PRIu32 " ms", name,
@@ -116,7 +106,7 @@ static int send_all(struct vhi_client *c, const struct vh_message *m,
 		    const int fds[], unsigned int fd_count)
 {
 	uint8_t bytes[VH_USER_HEADER_SIZE + VH_USER_MAX_PAYLOAD];
-	int64_t deadline = now_ms() + c->timeout_ms;
+	int64_t deadline = vhi_now_ms() + c->timeout_ms;
 	const char *name = name_of(m->id);
 	int r = vh_message_encode(&c->context, m, bytes, sizeof(bytes));
 
@@ -147,7 +137,7 @@ static int send_all(struct vhi_client *c, const struct vh_message *m,
 static int receive_frame(struct vhi_client *c, const char *name,
 			 struct vhi_frame *frame)
 {
-	int64_t deadline = now_ms() + c->timeout_ms;
+	int64_t deadline = vhi_now_ms() + c->timeout_ms;
 	struct vh_fault *fault = &c->backend.fault;
 	int r;
 

@@ -13,11 +13,31 @@
 #include <fcntl.h>
 #include <place.h>
 #include <resources.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
+
+/* So many connections are accepted by somebody else before we come to it. */
+static int taken;
+
+/* What the library gets; meson.build wraps it. */
+int __wrap_accept4(int fd, struct sockaddr *address, socklen_t *size,
+		   int flags);
+int __real_accept4(int fd, struct sockaddr *address, socklen_t *size,
+		   int flags);
+
+int __wrap_accept4(int fd, struct sockaddr *address, socklen_t *size, int flags)
+{
+	if (taken == 0)
+		return __real_accept4(fd, address, size, flags);
+	taken--;
+	errno = EAGAIN;
+	return -1;
+}
 
 static int connect_by(uint32_t mode, const char *path, int fd, uint32_t ms)
 {
@@ -94,15 +114,41 @@ static void test_user_client_places_listener(void **state)
 	script.ours = eventfd(0, EFD_CLOEXEC);
 	r = script_play(&script);
 	assert_int_equal(r, 0);
+	taken = 2;
 	opts.mode = VH_USER_FD;
 	opts.fd = listener;
 	assert_int_equal(vh_user_connect(&opts, NULL, &b), 0);
+	assert_int_equal(taken, 0);
 	fd = vh_backend_fd(b);
 	assert_true(fd >= 0);
 	assert_int_equal(fcntl(fd, F_GETFD), FD_CLOEXEC);
 	vh_backend_free(b);
 	script_end(&script);
 	close(listener);
+	place_remove(&place);
+}
+
+static void on_alarm(int number)
+{
+	(void)number;
+}
+
+/* The time is up although a signal comes again and again before that. */
+static void test_user_client_places_wait_through_signals(void **state)
+{
+	const struct sigaction action = {.sa_handler = on_alarm};
+	const struct itimerval each_ms = {{0, 1000}, {0, 1000}}, never = {0};
+	struct sigaction before;
+	struct place place;
+
+	(void)state;
+	assert_int_equal(place_make(&place, NULL, 0), 0);
+	assert_int_equal(sigaction(SIGALRM, &action, &before), 0);
+	assert_int_equal(setitimer(ITIMER_REAL, &each_ms, NULL), 0);
+	assert_int_equal(connect_by(VH_USER_LISTEN, place.socket, -1, 100),
+			 -ETIMEDOUT);
+	assert_int_equal(setitimer(ITIMER_REAL, &never, NULL), 0);
+	assert_int_equal(sigaction(SIGALRM, &before, NULL), 0);
 	place_remove(&place);
 }
 
@@ -146,6 +192,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_user_client_places_that_are_wrong),
 	    cmocka_unit_test(test_user_client_places_listener),
+	    cmocka_unit_test(test_user_client_places_wait_through_signals),
 	    cmocka_unit_test(test_user_client_places_path_to_listen_on),
 	};
 
