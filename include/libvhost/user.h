@@ -194,7 +194,9 @@ struct vh_user_connect_opts {
  *   - The size of the config space isn't known (-EOPNOTSUPP); accesses of
  *     more than 256 bytes are several.
  *   - Without CONFIGURE_MEM_SLOTS there can be 8 regions, and adding or
- *     removing one sends all.
+ *     removing one sends all, so that VH_CAP_REGIONS isn't there.
+ *   - An IOTLB entry that lies in several regions is several for the back-end.
+ *     If it refuses one, those before it are invalidated.
  *   - Back-ends that don't negotiate protocol features know nothing of
  *     enabling: their rings always are.
  *   - For network devices many back-ends count pairs of queues.

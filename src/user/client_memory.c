@@ -432,14 +432,18 @@ static int invalidate(struct vhi_client *c, vh_gpa iova, uint64_t size)
 			  (struct vh_user_addr){0});
 }
 
-/* Takes the parts of an entry out again that came before one that failed. */
+/*
+ * Takes the parts of an entry out again that came before one that failed. If
+ * that fails, too, nobody knows what the back-end has, and it is left.
+ */
 static void undo(struct vhi_client *c, vh_gpa iova, uint64_t size)
 {
 	const struct vh_fault words = c->backend.fault;
 
 	if (size == 0)
 		return;
-	(void)invalidate(c, iova, size);
+	if (invalidate(c, iova, size) < 0 && c->channel)
+		vhi_client_lose(c);
 	c->backend.fault = words;
 }
 

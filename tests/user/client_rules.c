@@ -282,6 +282,12 @@ static void test_user_client_rules_of_iovas_half_way(void **state)
 	sent = script_last(&script, FE_IOTLB_MSG)->payload;
 	assert_int_equal(get64(sent), UINT64_MAX - 0xfff);
 	assert_int_equal(get64(sent + 8), 0x1000);
+	/* Neither this nor that: nobody knows what it has, so it is left. */
+	script.after = script_times(&script, FE_IOTLB_MSG) + 1;
+	script.once = false;
+	REFUSES(b, vh_backend_iotlb_update(b, &entry), -EBUSY,
+		VH_FAULT_MSG_REFUSED);
+	assert_int_equal(vh_backend_iotlb_update(b, &entry), -ENODEV);
 	close_script(&script, b);
 	close(fd);
 }
