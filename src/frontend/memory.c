@@ -251,12 +251,28 @@ int vhi_frontend_send_memory(struct vh_frontend *f, const char *step)
 
 	for (unsigned int i = 0; i < f->memory.count; i++)
 		f->memory.regions[i].here = false;
+	/* An empty table is more than some back-ends survive. */
+	if (f->memory.count == 0)
+		return 0;
 	if (vhi_frontend_has(f, VH_CAP_REGIONS))
 		r = change(f, &none, &f->memory, &op);
 	else
 		r = send_table(f, &f->memory);
 	return r < 0 ? vhi_frontend_failed(f, step, op, VH_FAULT_NO_QUEUE, r)
 		     : 0;
+}
+
+/*
+ * A table is exchanged at once, and rings in it go on if they are where they
+ * were in our address space, which is how the back-end knows them.
+ */
+static bool stays(const struct vh_frontend *f, const struct part *part,
+		  const struct held_region *held, const struct memory_list *new)
+{
+	return vhi_frontend_has(f, VH_CAP_REGIONS)
+		   ? has(&f->memory, held)
+		   : vhi_frontend_at(&f->memory, part->at, part->size) ==
+			 vhi_frontend_at(new, part->at, part->size);
 }
 
 /* A ring that runs must be there all the time. */
@@ -269,9 +285,7 @@ static int check_part(struct vh_frontend *f, uint32_t queue,
 		if (!vhi_range_inside(part->at, part->size, held->region.guest,
 				      held->region.size))
 			continue;
-		/* A whole table is exchanged at once. */
-		if (!vhi_frontend_has(f, VH_CAP_REGIONS) ||
-		    has(&f->memory, held))
+		if (stays(f, part, held, new))
 			return 0;
 		return vhi_frontend_refuse(
 		    f, VH_FAULT_MSG_STATE, -EBUSY, queue,

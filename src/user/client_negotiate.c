@@ -57,6 +57,7 @@ static uint64_t capabilities(const struct vhi_client *c)
 	    {F(CONFIG), VH_CAP_CONFIG},
 	    {F(STATUS), VH_CAP_STATUS},
 	    {F(RESET_DEVICE), VH_CAP_RESET},
+	    {F(CONFIGURE_MEM_SLOTS), VH_CAP_REGIONS},
 	    {F(INFLIGHT_SHMFD), VH_CAP_INFLIGHT},
 	    {F(LOG_SHMFD), VH_CAP_LOG},
 	    {F(RARP), VH_CAP_RARP},
@@ -71,7 +72,7 @@ static uint64_t capabilities(const struct vhi_client *c)
 	    {F(GET_VRING_BASE_SKIP_DRAIN), VH_CAP_SKIP_DRAIN},
 	    {F(HOST_NOTIFIER), VH_CAP_HOST_NOTIFIER},
 	};
-	uint64_t bits = VH_CAP_REGIONS | VH_CAP_GPU;
+	uint64_t bits = VH_CAP_GPU;
 
 	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++)
 		if (c->context.protocol_features & table[i].needs)

@@ -41,6 +41,7 @@ static void test_frontend_memory_sends_the_difference(void **state)
 static void test_frontend_memory_sends_the_table(void **state)
 {
 	struct vm *vm = *state;
+	struct vh_region elsewhere = vm->regions[0];
 
 	flaky_clear(vm->flaky);
 	assert_int_equal(vm_set_memory(vm, 3), 0);
@@ -53,6 +54,22 @@ static void test_frontend_memory_sends_the_table(void **state)
 	vm_echo(vm, 0, VM_GUEST(4));
 	assert_int_equal(vm_set_memory(vm, 1), 0);
 	vm_works(vm);
+	/* The back-end knows rings by where this process sees them. */
+	elsewhere.user = vm->regions[2].user;
+	vm_assert_fault(vm, vh_frontend_set_memory(vm->frontend, &elsewhere, 1),
+			-EBUSY, "region at 0x10000000, which changes");
+	vm_works(vm);
+}
+
+/* A back-end that is new has no memory: it needn't be told so. */
+static void test_frontend_memory_sends_no_empty_table(void **state)
+{
+	struct vm *vm = *state;
+
+	flaky_clear(vm_another(vm));
+	assert_int_equal(
+	    vh_frontend_reconnect(vm->frontend, &vm->flaky->backend), 0);
+	assert_int_equal(flaky_count(vm->flaky, "set_mem_table"), 0);
 }
 
 /* The same place, but another file behind it. */
@@ -274,6 +291,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    TEST(test_frontend_memory_sends_the_difference),
 	    TEST_TABLE(test_frontend_memory_sends_the_table),
+	    TEST_TABLE(test_frontend_memory_sends_no_empty_table),
 	    TEST(test_frontend_memory_knows_files),
 	    TEST(test_frontend_memory_refuses),
 	    TEST(test_frontend_memory_keeps_rings),
