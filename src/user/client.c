@@ -64,8 +64,7 @@ static void dispose(struct vhi_client *c)
 	vhi_channel_free(c->channel);
 	vhi_reverse_close(c);
 	c->channel = NULL;
-	(void)!vhi_client_forget_memory(c);
-	vh_memory_unref(c->memory.map);
+	vhi_client_drop_memory(c);
 	vhi_fd_close(&c->epoll);
 	vhi_fd_close(&c->cancel);
 	vhi_log_done(&c->log);

@@ -125,7 +125,10 @@ int vhi_client_begin_table(struct vhi_client *c,
 int vhi_client_end_table(struct vhi_client *c,
 			 const struct vhi_client_memory *next, int r);
 struct vh_message_region vhi_client_on_the_wire(const struct vh_region *region);
+/* Takes it from the back-end, too, and begins again without any. */
 int vhi_client_forget_memory(struct vhi_client *c);
+/* Without a word: there is no map any more. */
+void vhi_client_drop_memory(struct vhi_client *c);
 int vhi_client_iotlb_update(struct vh_backend *b,
 			    const struct vh_iotlb_entry *entry);
 int vhi_client_iotlb_invalidate(struct vh_backend *b, vh_gpa iova,

@@ -120,17 +120,20 @@ static int send_all(struct vhi_client *c, const struct vh_message *m,
 	r = vhi_channel_send(c->channel, bytes, (size_t)r, fds, fd_count);
 	while (r > 0) {
 		r = wait_for(c, POLLOUT, deadline, name);
-		if (r < 0)
-			break;
+		if (r < 0) {
+			vhi_client_lose(c);
+			return r;
+		}
 		r = vhi_channel_flush(c->channel);
 	}
+	if (r == 0)
+		return 0;
 	if (r == -EPIPE || r == -ECONNRESET)
 		r = peer_left(c, name);
-	else if (r < 0 && c->backend.fault.code == VH_FAULT_NONE)
+	else
 		vhi_fault(&c->backend.fault, VH_FAULT_SYSTEM, r, SECTION,
 			  "%s can't be sent: %s", name, strerrordesc_np(-r));
-	if (r < 0 && c->backend.fault.code != VH_FAULT_CALLER)
-		vhi_client_lose(c);
+	vhi_client_lose(c);
 	return r;
 }
 

@@ -353,24 +353,33 @@ int vhi_client_remove_region(struct vh_backend *b,
 	return 0;
 }
 
+void vhi_client_drop_memory(struct vhi_client *c)
+{
+	free_list(c->memory.list, c->memory.count);
+	vh_memory_unref(c->memory.map);
+	c->memory = (struct vhi_client_memory){0};
+}
+
 /*
  * Takes everything back. Without slots the back-end keeps what it has until
  * the next table: an empty one is more than some of them survive.
  */
 int vhi_client_forget_memory(struct vhi_client *c)
 {
-	int r = 0;
+	struct vh_memory *none = NULL;
+	int r = vh_memory_new(&none);
 
+	if (r < 0)
+		return r;
 	while (c->channel && has_slots(c) && r == 0 && c->memory.count > 0) {
 		const struct vh_region region =
 		    c->memory.list[c->memory.count - 1];
 
 		r = vhi_client_remove_region(&c->backend, &region);
 	}
-	free_list(c->memory.list, c->memory.count);
-	vh_memory_unref(c->memory.map);
-	c->memory = (struct vhi_client_memory){0};
-	return r < 0 ? r : vh_memory_new(&c->memory.map);
+	vhi_client_drop_memory(c);
+	c->memory.map = none;
+	return r;
 }
 
 int vhi_client_check_file(struct vhi_client *c, int fd, uint64_t offset,

@@ -428,6 +428,30 @@ static void test_user_client_rules_of_large_tables(void **state)
 	close(fd);
 }
 
+/* Regions that it doesn't give back are its own affair from then on. */
+static void test_user_client_rules_of_release(void **state)
+{
+	struct script script;
+	struct vh_backend *b;
+	struct vh_region regions[2];
+	int fd = memory_file();
+
+	(void)state;
+	open_script(&script, 0x1ffff, &b);
+	for (unsigned int i = 0; i < 2; i++) {
+		regions[i] = memory_region(fd, i);
+		assert_int_equal(vh_backend_add_region(b, &regions[i]), 0);
+	}
+	script_set(&script, FE_REM_MEM_REG, SCRIPT_REFUSE);
+	REFUSES(b, vh_backend_release(b), -EBUSY, VH_FAULT_MSG_REFUSED);
+	script_set(&script, 0, SCRIPT_GOOD);
+	assert_int_equal(vh_backend_add_region(b, &regions[1]), 0);
+	assert_int_equal(vh_backend_remove_region(b, &regions[1]), 0);
+	assert_int_equal(vh_backend_release(b), 0);
+	close_script(&script, b);
+	close(fd);
+}
+
 /* Before anything is sent. */
 static void test_user_client_rules_of_order(void **state)
 {
@@ -532,6 +556,7 @@ int main(void)
 	    cmocka_unit_test(test_user_client_rules_of_tables),
 	    cmocka_unit_test(test_user_client_rules_of_a_table_replaced),
 	    cmocka_unit_test(test_user_client_rules_of_large_tables),
+	    cmocka_unit_test(test_user_client_rules_of_release),
 	    cmocka_unit_test(test_user_client_rules_of_order),
 	    cmocka_unit_test(test_user_client_rules_of_packed_bases),
 	};
