@@ -124,7 +124,16 @@ static int on_unmap(void *user, const struct vh_shmem_map *map)
 	return 0;
 }
 
-static void receive_all(struct vh_backend *b, struct heard *heard)
+/* A back-end, and who hears what it wants. */
+struct box {
+	struct script script;
+	struct vh_backend *b;
+	struct heard heard;
+	int file;
+	unsigned int answer_fds; /* that came with the last answer */
+};
+
+static void hear_all(struct box *box)
 {
 	VH_OPTS(vh_backend_events, events);
 
@@ -138,31 +147,42 @@ static void receive_all(struct vh_backend *b, struct heard *heard)
 	events.shared_object_lookup = on_lookup;
 	events.shmem_map = on_map;
 	events.shmem_unmap = on_unmap;
-	assert_int_equal(vh_backend_set_events(b, &events, heard), 0);
-}
-
-static void open_all(struct script *script, struct vh_backend **ret)
-{
-	VH_OPTS(vh_user_connect_opts, opts);
-
-	script_init(script);
-	script->protocol_features = UINT64_MAX;
-	opts.protocol_features = UINT64_MAX;
-	assert_int_equal(script_connect(script, &opts, NULL, ret), 0);
-	assert_int_equal(vh_backend_set_features(*ret, VH_F_ACCESS_PLATFORM),
+	assert_int_equal(vh_backend_set_events(box->b, &events, &box->heard),
 			 0);
 }
 
-static void close_all(struct script *script, struct vh_backend *b)
+/* Nobody hears of it yet. timeout_ms 0: the usual one. */
+static void open_with(struct box *box, uint64_t protocol_features,
+		      uint32_t timeout_ms)
 {
-	vh_backend_free(b);
-	script_end(script);
+	VH_OPTS(vh_user_connect_opts, opts);
+
+	*box = (struct box){.file = memory_file()};
+	script_init(&box->script);
+	box->script.protocol_features = protocol_features;
+	opts.protocol_features = UINT64_MAX;
+	opts.timeout_ms = timeout_ms;
+	assert_int_equal(script_connect(&box->script, &opts, NULL, &box->b), 0);
 }
 
-/* Sends a request that wants an answer, and returns that; *ret_fds counts. */
-static uint64_t ask(struct script *script, struct vh_backend *b, uint32_t id,
-		    const void *payload, uint32_t size, int fd,
-		    unsigned int *ret_fds)
+static void open_all(struct box *box)
+{
+	open_with(box, UINT64_MAX, 0);
+	assert_int_equal(vh_backend_set_features(box->b, VH_F_ACCESS_PLATFORM),
+			 0);
+	hear_all(box);
+}
+
+static void close_all(struct box *box)
+{
+	vh_backend_free(box->b);
+	script_end(&box->script);
+	close(box->file);
+}
+
+/* Sends a request that wants an answer, and returns that. */
+static uint64_t ask(struct box *box, uint32_t id, const void *payload,
+		    uint32_t size, int fd)
 {
 	const struct fe_message m = {
 	    .id = id,
@@ -173,172 +193,140 @@ static uint64_t ask(struct script *script, struct vh_backend *b, uint32_t id,
 	    .fds = &fd,
 	    .num_fds = fd >= 0,
 	};
-	struct pollfd pfd = {.fd = vh_backend_fd(b), .events = POLLIN};
+	struct pollfd pfd = {.fd = vh_backend_fd(box->b), .events = POLLIN};
 	struct fe_reply reply;
 	uint64_t value;
 
-	assert_int_equal(fe_send(&script->reverse, &m), 0);
+	assert_int_equal(fe_send(&box->script.reverse, &m), 0);
 	assert_int_equal(poll(&pfd, 1, FE_TIMEOUT_MS), 1);
-	assert_int_equal(vh_backend_dispatch(b), 0);
-	assert_int_equal(fe_receive_for(&script->reverse, id, &reply), 0);
+	assert_int_equal(vh_backend_dispatch(box->b), 0);
+	assert_int_equal(fe_receive_for(&box->script.reverse, id, &reply), 0);
 	assert_int_equal(reply.size, 8);
 	value = get64(reply.payload);
-	if (ret_fds)
-		*ret_fds = reply.num_fds;
-	else
-		assert_int_equal(reply.num_fds, 0);
+	box->answer_fds = reply.num_fds;
+	assert_true(id == OBJECT_LOOKUP || reply.num_fds == 0);
 	fe_reply_close(&reply);
 	return value;
 }
 
 static void test_user_client_reverse_config_and_rings(void **state)
 {
-	struct heard heard = {0};
 	uint8_t bytes[32] = {0};
-	struct script script;
-	struct vh_backend *b;
+	struct box box;
 
 	(void)state;
-	open_all(&script, &b);
-	receive_all(b, &heard);
-	assert_int_equal(ask(&script, b, CONFIG_CHANGE, NULL, 0, -1, NULL), 0);
-	assert_int_equal(heard.id, CONFIG_CHANGE);
+	open_all(&box);
+	assert_int_equal(ask(&box, CONFIG_CHANGE, NULL, 0, -1), 0);
+	assert_int_equal(box.heard.id, CONFIG_CHANGE);
 
 	put64(bytes, 0, 0x123456000);
 	bytes[24] = VH_ACCESS_WRITE;
 	bytes[25] = FE_IOTLB_MISS;
-	assert_int_equal(ask(&script, b, IOTLB, bytes, 32, -1, NULL), 0);
-	assert_int_equal(heard.first, 0x123456000);
-	assert_int_equal(heard.second, VH_ACCESS_WRITE);
+	assert_int_equal(ask(&box, IOTLB, bytes, 32, -1), 0);
+	assert_int_equal(box.heard.first, 0x123456000);
+	assert_int_equal(box.heard.second, VH_ACCESS_WRITE);
 	/* what can't be answered, and what comes from a front-end only */
 	bytes[25] = 4;
-	assert_int_equal(ask(&script, b, IOTLB, bytes, 32, -1, NULL),
-			 EOPNOTSUPP);
+	assert_int_equal(ask(&box, IOTLB, bytes, 32, -1), EOPNOTSUPP);
 	bytes[25] = FE_IOTLB_UPDATE;
-	assert_int_equal(ask(&script, b, IOTLB, bytes, 32, -1, NULL), EINVAL);
+	assert_int_equal(ask(&box, IOTLB, bytes, 32, -1), EINVAL);
 
 	put32(bytes, 0, 3);
-	assert_int_equal(ask(&script, b, VRING_CALL, bytes, 8, -1, NULL), 0);
-	assert_int_equal(heard.first, 3);
-	assert_int_equal(ask(&script, b, VRING_ERR, bytes, 8, -1, NULL), 0);
-	assert_int_equal(heard.id, VRING_ERR);
-	assert_int_equal(heard.first, 3);
-	assert_int_equal(heard.times, 4);
-	close_all(&script, b);
+	assert_int_equal(ask(&box, VRING_CALL, bytes, 8, -1), 0);
+	assert_int_equal(box.heard.first, 3);
+	assert_int_equal(ask(&box, VRING_ERR, bytes, 8, -1), 0);
+	assert_int_equal(box.heard.id, VRING_ERR);
+	assert_int_equal(box.heard.first, 3);
+	assert_int_equal(box.heard.times, 4);
+	close_all(&box);
 }
 
 /* Whoever hears of a queue may take its number for an index. */
 static void test_user_client_reverse_no_such_queue(void **state)
 {
 	const uint32_t no_queues[] = {8, 0x7f, 0xff, 0x80000000, UINT32_MAX};
-	struct heard heard = {0};
 	uint8_t bytes[24] = {0};
-	struct script script;
-	struct vh_backend *b;
-	int fd = memory_file();
+	struct box box;
 
 	(void)state;
-	open_all(&script, &b);
-	receive_all(b, &heard);
+	open_all(&box);
 	put64(bytes, 8, PAGE);
 	for (size_t i = 0; i < sizeof(no_queues) / sizeof(no_queues[0]); i++) {
 		put32(bytes, 0, no_queues[i]);
-		assert_int_equal(
-		    ask(&script, b, VRING_CALL, bytes, 8, -1, NULL), ERANGE);
-		assert_int_equal(ask(&script, b, VRING_ERR, bytes, 8, -1, NULL),
-				 ERANGE);
+		assert_int_equal(ask(&box, VRING_CALL, bytes, 8, -1), ERANGE);
+		assert_int_equal(ask(&box, VRING_ERR, bytes, 8, -1), ERANGE);
 		put32(bytes, 0, no_queues[i] & 0xff ? no_queues[i] & 0xff : 8);
-		assert_int_equal(
-		    ask(&script, b, HOST_NOTIFIER, bytes, 24, fd, NULL),
-		    ERANGE);
+		assert_int_equal(ask(&box, HOST_NOTIFIER, bytes, 24, box.file),
+				 ERANGE);
 	}
-	assert_int_equal(heard.times, 0);
-	close_all(&script, b);
-	close(fd);
+	assert_int_equal(box.heard.times, 0);
+	close_all(&box);
 }
 
 static void test_user_client_reverse_doorbells(void **state)
 {
-	struct heard heard = {0};
 	uint8_t bytes[24] = {2};
-	struct script script;
-	struct vh_backend *b;
-	int fd = memory_file();
+	struct box box;
 
 	(void)state;
-	open_all(&script, &b);
-	receive_all(b, &heard);
+	open_all(&box);
 	put64(bytes, 8, PAGE);
 	put64(bytes, 16, 2 * PAGE);
-	assert_int_equal(ask(&script, b, HOST_NOTIFIER, bytes, 24, fd, NULL),
-			 0);
-	assert_int_equal(heard.first, 2);
-	assert_int_equal(heard.second, 2 * PAGE);
-	assert_true(heard.had_fd);
+	assert_int_equal(ask(&box, HOST_NOTIFIER, bytes, 24, box.file), 0);
+	assert_int_equal(box.heard.first, 2);
+	assert_int_equal(box.heard.second, 2 * PAGE);
+	assert_true(box.heard.had_fd);
 	/* The receiver's own opinion. */
-	heard.answer = -ENOSPC;
-	assert_int_equal(ask(&script, b, HOST_NOTIFIER, bytes, 24, fd, NULL),
-			 ENOSPC);
-	heard.answer = 0;
+	box.heard.answer = -ENOSPC;
+	assert_int_equal(ask(&box, HOST_NOTIFIER, bytes, 24, box.file), ENOSPC);
+	box.heard.answer = 0;
 	/* Not a page. */
 	put64(bytes, 8, PAGE + 1);
-	assert_int_equal(ask(&script, b, HOST_NOTIFIER, bytes, 24, fd, NULL),
-			 EINVAL);
+	assert_int_equal(ask(&box, HOST_NOTIFIER, bytes, 24, box.file), EINVAL);
 	put64(bytes, 8, PAGE);
 	put64(bytes, 16, 8);
-	assert_int_equal(ask(&script, b, HOST_NOTIFIER, bytes, 24, fd, NULL),
-			 EINVAL);
+	assert_int_equal(ask(&box, HOST_NOTIFIER, bytes, 24, box.file), EINVAL);
 	/* No descriptor, without and with the flag that says so. */
-	assert_int_equal(ask(&script, b, HOST_NOTIFIER, bytes, 24, -1, NULL),
-			 EPROTO);
+	assert_int_equal(ask(&box, HOST_NOTIFIER, bytes, 24, -1), EPROTO);
 	bytes[1] = 1;
-	assert_int_equal(ask(&script, b, HOST_NOTIFIER, bytes, 24, -1, NULL),
-			 0);
-	assert_false(heard.had_fd);
-	assert_int_equal(heard.times, 3);
-	close_all(&script, b);
-	close(fd);
+	assert_int_equal(ask(&box, HOST_NOTIFIER, bytes, 24, -1), 0);
+	assert_false(box.heard.had_fd);
+	assert_int_equal(box.heard.times, 3);
+	close_all(&box);
 }
 
 static void test_user_client_reverse_objects(void **state)
 {
-	struct heard heard = {0};
 	uint8_t uuid[16];
 	uint8_t map[40] = {7};
-	struct script script;
-	struct vh_backend *b;
-	unsigned int fds;
-	int fd = memory_file();
+	struct box box;
 
 	(void)state;
-	open_all(&script, &b);
-	receive_all(b, &heard);
+	open_all(&box);
 	memset(uuid, 0xab, sizeof(uuid));
-	assert_int_equal(ask(&script, b, OBJECT_ADD, uuid, 16, -1, NULL), 0);
-	assert_memory_equal(heard.uuid, uuid, 16);
-	assert_int_equal(ask(&script, b, OBJECT_REMOVE, uuid, 16, -1, NULL), 0);
-	assert_int_equal(ask(&script, b, OBJECT_LOOKUP, uuid, 16, -1, &fds), 0);
-	assert_int_equal(fds, 1);
-	heard.answer = -ENOENT;
-	assert_int_equal(ask(&script, b, OBJECT_LOOKUP, uuid, 16, -1, &fds),
-			 ENOENT);
-	assert_int_equal(fds, 0);
-	heard.answer = 0;
+	assert_int_equal(ask(&box, OBJECT_ADD, uuid, 16, -1), 0);
+	assert_memory_equal(box.heard.uuid, uuid, 16);
+	assert_int_equal(ask(&box, OBJECT_REMOVE, uuid, 16, -1), 0);
+	assert_int_equal(ask(&box, OBJECT_LOOKUP, uuid, 16, -1), 0);
+	assert_int_equal(box.answer_fds, 1);
+	box.heard.answer = -ENOENT;
+	assert_int_equal(ask(&box, OBJECT_LOOKUP, uuid, 16, -1), ENOENT);
+	assert_int_equal(box.answer_fds, 0);
+	box.heard.answer = 0;
 
 	put64(map, 8, 8192);
 	put64(map, 16, 65536);
 	put64(map, 24, PAGE);
 	put64(map, 32, 1);
-	assert_int_equal(ask(&script, b, SHMEM_MAP, map, 40, fd, NULL), 0);
-	assert_int_equal(heard.first, 7);
-	assert_int_equal(heard.second, 65536);
-	assert_true(heard.had_fd);
-	assert_int_equal(ask(&script, b, SHMEM_UNMAP, map, 40, -1, NULL), 0);
-	assert_int_equal(heard.id, SHMEM_UNMAP);
+	assert_int_equal(ask(&box, SHMEM_MAP, map, 40, box.file), 0);
+	assert_int_equal(box.heard.first, 7);
+	assert_int_equal(box.heard.second, 65536);
+	assert_true(box.heard.had_fd);
+	assert_int_equal(ask(&box, SHMEM_UNMAP, map, 40, -1), 0);
+	assert_int_equal(box.heard.id, SHMEM_UNMAP);
 	put64(map, 24, 0);
-	assert_int_equal(ask(&script, b, SHMEM_MAP, map, 40, fd, NULL), EINVAL);
-	close_all(&script, b);
-	close(fd);
+	assert_int_equal(ask(&box, SHMEM_MAP, map, 40, box.file), EINVAL);
+	close_all(&box);
 }
 
 /* Whatever nobody receives or knows is refused. */
@@ -346,44 +334,30 @@ static void test_user_client_reverse_refusals(void **state)
 {
 	const struct resources before = resources_now();
 	uint8_t bytes[40] = {0};
-	struct script script;
-	struct vh_backend *b;
-	int fd = memory_file();
+	struct box box;
 
 	(void)state;
-	open_all(&script, &b);
+	open_with(&box, UINT64_MAX, 0);
 	put64(bytes, 8, PAGE);
 	put64(bytes, 24, PAGE);
-	assert_int_equal(ask(&script, b, CONFIG_CHANGE, NULL, 0, -1, NULL),
+	assert_int_equal(ask(&box, CONFIG_CHANGE, NULL, 0, -1), EOPNOTSUPP);
+	assert_int_equal(ask(&box, VRING_CALL, bytes, 8, -1), EOPNOTSUPP);
+	assert_int_equal(ask(&box, HOST_NOTIFIER, bytes, 24, box.file),
 			 EOPNOTSUPP);
-	assert_int_equal(ask(&script, b, VRING_CALL, bytes, 8, -1, NULL),
-			 EOPNOTSUPP);
-	assert_int_equal(ask(&script, b, HOST_NOTIFIER, bytes, 24, fd, NULL),
-			 EOPNOTSUPP);
-	assert_int_equal(ask(&script, b, OBJECT_ADD, bytes, 16, -1, NULL),
-			 EOPNOTSUPP);
-	assert_int_equal(ask(&script, b, OBJECT_LOOKUP, bytes, 16, -1, NULL),
-			 EOPNOTSUPP);
-	assert_int_equal(ask(&script, b, SHMEM_MAP, bytes, 40, fd, NULL),
-			 EOPNOTSUPP);
-	assert_int_equal(ask(&script, b, 0, NULL, 0, -1, NULL), ENOSYS);
-	assert_int_equal(ask(&script, b, 1002, bytes, 40, fd, NULL), ENOSYS);
-	assert_int_equal(ask(&script, b, CONFIG_CHANGE, bytes, 8, -1, NULL),
-			 EPROTO);
-	assert_int_equal(ask(&script, b, CONFIG_CHANGE, NULL, 0, fd, NULL),
-			 EPROTO);
-	close_all(&script, b);
+	assert_int_equal(ask(&box, OBJECT_ADD, bytes, 16, -1), EOPNOTSUPP);
+	assert_int_equal(ask(&box, OBJECT_LOOKUP, bytes, 16, -1), EOPNOTSUPP);
+	assert_int_equal(ask(&box, SHMEM_MAP, bytes, 40, box.file), EOPNOTSUPP);
+	assert_int_equal(ask(&box, 0, NULL, 0, -1), ENOSYS);
+	assert_int_equal(ask(&box, 1002, bytes, 40, box.file), ENOSYS);
+	assert_int_equal(ask(&box, CONFIG_CHANGE, bytes, 8, -1), EPROTO);
+	assert_int_equal(ask(&box, CONFIG_CHANGE, NULL, 0, box.file), EPROTO);
+	close_all(&box);
 
 	/* Features that weren't negotiated. */
-	script_init(&script);
-	script.protocol_features = FE_PF_BACKEND_REQ | FE_PF_REPLY_ACK;
-	assert_int_equal(script_connect(&script, NULL, NULL, &b), 0);
-	assert_int_equal(ask(&script, b, CONFIG_CHANGE, NULL, 0, -1, NULL),
-			 EOPNOTSUPP);
-	assert_int_equal(ask(&script, b, IOTLB, bytes, 32, -1, NULL),
-			 EOPNOTSUPP);
-	close_all(&script, b);
-	close(fd);
+	open_with(&box, FE_PF_BACKEND_REQ | FE_PF_REPLY_ACK, 0);
+	assert_int_equal(ask(&box, CONFIG_CHANGE, NULL, 0, -1), EOPNOTSUPP);
+	assert_int_equal(ask(&box, IOTLB, bytes, 32, -1), EOPNOTSUPP);
+	close_all(&box);
 	assert_int_equal(resources_wait(&before), 0);
 }
 
@@ -394,78 +368,70 @@ static void test_user_client_reverse_that_breaks(void **state)
 	    .id = CONFIG_CHANGE,
 	    .flags = FE_VERSION | FE_REPLY,
 	};
-	struct heard heard = {0};
-	struct script script;
-	struct vh_backend *b;
+	struct box box;
 	struct pollfd pfd;
 
 	(void)state;
 	for (unsigned int i = 0; i < 3; i++) {
 		uint8_t status;
 
-		open_all(&script, &b);
-		receive_all(b, &heard);
-		pfd = (struct pollfd){.fd = vh_backend_fd(b), .events = POLLIN};
+		open_all(&box);
+		pfd = (struct pollfd){.fd = vh_backend_fd(box.b),
+				      .events = POLLIN};
 		if (i == 0)
-			fe_close(&script.reverse);
+			fe_close(&box.script.reverse);
 		else if (i == 1)
-			assert_int_equal(fe_send(&script.reverse, &wrong), 0);
+			assert_int_equal(fe_send(&box.script.reverse, &wrong),
+					 0);
 		else
-			assert_int_equal(fe_send_bytes(&script.reverse,
+			assert_int_equal(fe_send_bytes(&box.script.reverse,
 						       "\2\0\0\0\1\0\0\0"
 						       "\xff\xff\xff\xff",
 						       12, NULL, 0),
 					 0);
 		assert_int_equal(poll(&pfd, 1, FE_TIMEOUT_MS), 1);
-		assert_int_equal(vh_backend_dispatch(b), 0);
+		assert_int_equal(vh_backend_dispatch(box.b), 0);
 		if (i > 0)
-			assert_int_equal(fe_wait_closed(&script.reverse), 0);
+			assert_int_equal(fe_wait_closed(&box.script.reverse),
+					 0);
 		/* Nothing is left to be done. */
 		assert_int_equal(poll(&pfd, 1, 0), 0);
-		assert_int_equal(vh_backend_get_status(b, &status), 0);
-		close_all(&script, b);
+		assert_int_equal(vh_backend_get_status(box.b, &status), 0);
+		assert_int_equal(box.heard.times, 0);
+		close_all(&box);
 	}
-	assert_int_equal(heard.times, 0);
 }
 
 /* A back-end that wants to be heard before it answers is heard. */
 static void test_user_client_reverse_while_waiting(void **state)
 {
-	struct heard heard = {0};
-	struct script script;
-	struct vh_backend *b;
+	struct box box;
 	uint8_t status;
 
 	(void)state;
-	open_all(&script, &b);
-	receive_all(b, &heard);
-	script_set(&script, FE_GET_STATUS, SCRIPT_ASK_FIRST);
+	open_all(&box);
+	script_set(&box.script, FE_GET_STATUS, SCRIPT_ASK_FIRST);
 	for (unsigned int i = 0; i < 100; i++)
-		assert_int_equal(vh_backend_get_status(b, &status), 0);
-	assert_int_equal(heard.times, 100);
-	close_all(&script, b);
+		assert_int_equal(vh_backend_get_status(box.b, &status), 0);
+	assert_int_equal(box.heard.times, 100);
+	close_all(&box);
 }
 
 /* One that only talks itself is waited for no longer than one that is mute. */
 static void test_user_client_reverse_flood(void **state)
 {
-	VH_OPTS(vh_user_connect_opts, opts);
-	struct heard heard = {0};
-	struct script script;
-	struct vh_backend *b;
+	struct box box;
 	uint8_t status;
 
 	(void)state;
-	script_init(&script);
-	opts.timeout_ms = 2000;
-	assert_int_equal(script_connect(&script, &opts, NULL, &b), 0);
-	receive_all(b, &heard);
-	script.how = SCRIPT_FLOOD;
-	script.id = FE_GET_STATUS;
-	assert_int_equal(vh_backend_get_status(b, &status), -ETIMEDOUT);
-	assert_int_equal(vh_backend_fault(b)->code, VH_FAULT_MSG_TIMEOUT);
-	assert_in_range(heard.times, 65, UINT32_MAX);
-	close_all(&script, b);
+	open_with(&box, UINT64_MAX, 2000);
+	hear_all(&box);
+	box.script.how = SCRIPT_FLOOD;
+	box.script.id = FE_GET_STATUS;
+	assert_int_equal(vh_backend_get_status(box.b, &status), -ETIMEDOUT);
+	assert_int_equal(vh_backend_fault(box.b)->code, VH_FAULT_MSG_TIMEOUT);
+	assert_in_range(box.heard.times, 65, UINT32_MAX);
+	close_all(&box);
 }
 
 int main(void)
