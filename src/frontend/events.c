@@ -88,9 +88,13 @@ static int watch_rings(struct vh_frontend *f)
 {
 	int r = 0;
 
-	for (uint32_t q = 0; r == 0 && q < f->opts.num_queues; q++)
+	for (uint32_t q = 0; r == 0 && q < f->opts.num_queues; q++) {
 		r = watch(f, f->rings[q].err, q);
-	return r == -EEXIST ? 0 : r;
+		/* As before an earlier back-end. */
+		if (r == -EEXIST)
+			r = 0;
+	}
+	return r;
 }
 
 int vhi_frontend_listen(struct vh_frontend *f)
@@ -211,16 +215,32 @@ static bool take_flag(struct vh_frontend *f, bool *flag)
 	return was;
 }
 
+/* From then on it is told no more, whatever else the back-end says of it. */
+static bool take_fault(struct vh_frontend *f, struct ring *ring,
+		       struct vh_fault *ret_fault)
+{
+	bool broke;
+
+	pthread_mutex_lock(&f->lock);
+	broke = ring->broke;
+	if (broke) {
+		*ret_fault = ring->fault;
+		ring->broke = false;
+		ring->told = true;
+	}
+	pthread_mutex_unlock(&f->lock);
+	return broke;
+}
+
 static void tell_broken(struct vh_frontend *f, uint32_t queue)
 {
-	struct ring *ring = &f->rings[queue];
+	struct vh_fault fault;
 
-	if (!take_flag(f, &ring->broke))
+	if (!take_fault(f, &f->rings[queue], &fault))
 		return;
-	ring->told = true;
-	vhi_log_fault(&f->log, VH_LOG_WARN, "a queue broke", &ring->fault);
+	vhi_log_fault(&f->log, VH_LOG_WARN, "a queue broke", &fault);
 	if (f->events.ring_fault)
-		f->events.ring_fault(f->opts.user, queue, &ring->fault);
+		f->events.ring_fault(f->opts.user, queue, &fault);
 }
 
 int vh_frontend_fd(const struct vh_frontend *frontend)

@@ -118,8 +118,6 @@ int vhi_frontend_meet(struct vh_frontend *f, const char *step, uint64_t needed)
 
 static int make_rings(struct vh_frontend *f)
 {
-	for (uint32_t q = 0; q < f->opts.num_queues; q++)
-		f->rings[q].kick = f->rings[q].call = f->rings[q].err = -1;
 	for (uint32_t q = 0; q < f->opts.num_queues; q++) {
 		struct ring *ring = &f->rings[q];
 
@@ -185,6 +183,8 @@ static struct vh_frontend *make(const struct vh_frontend_opts *opts,
 	f->opts.events = NULL; /* these are the caller's, and were copied */
 	f->opts.requests = NULL;
 	f->area_fd = -1;
+	for (uint32_t q = 0; q < f->opts.num_queues; q++)
+		f->rings[q].kick = f->rings[q].call = f->rings[q].err = -1;
 	vhi_fault_clear(&f->fault);
 	vhi_log_init(&f->log, &f->opts.log);
 	return f;

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /* Each step in its order, in a wrong order, and what the back-end is asked. */
 #include <errno.h>
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -334,6 +336,39 @@ static void test_frontend_life_refuses_options(void **state)
 	vh_frontend_free(NULL);
 }
 
+/* Whatever descriptor is the first that can't be had, no other is lost. */
+static void test_frontend_life_without_descriptors(void **state)
+{
+	struct vm *vm = *state;
+	struct vh_frontend *f = NULL;
+	VH_OPTS(vh_frontend_opts, opts);
+	struct rlimit before, few;
+	struct vh_fault fault;
+	int first, r;
+
+	vh_frontend_free(vm->frontend);
+	vm->frontend = NULL;
+	first = dup(vm->fd);
+	assert_return_code(first, errno);
+	close(first);
+	opts.num_queues = VM_QUEUES;
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+	few = before;
+	for (few.rlim_cur = 0;; few.rlim_cur++) {
+		assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+		r = vh_frontend_new(&vm->flaky->backend, &opts, &fault, &f);
+		assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+		if (r == 0)
+			break;
+		assert_int_equal(r, -EMFILE);
+		assert_int_equal(fault.error, -EMFILE);
+		assert_return_code(fcntl(0, F_GETFD), errno);
+		assert_return_code(fcntl(vm->fd, F_GETFD), errno);
+	}
+	assert_true(few.rlim_cur > (rlim_t)first);
+	vh_frontend_free(f);
+}
+
 static void test_frontend_life_call_descriptor_changes(void **state)
 {
 	struct vm *vm = *state;
@@ -435,6 +470,7 @@ int main(void)
 	    TEST(test_frontend_life_no_such_queue),
 	    TEST(test_frontend_life_features),
 	    TEST(test_frontend_life_refuses_options),
+	    TEST(test_frontend_life_without_descriptors),
 	    TEST(test_frontend_life_call_descriptor_changes),
 	    TEST(test_frontend_life_disabled_rings_wait),
 	};
