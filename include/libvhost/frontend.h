@@ -134,7 +134,9 @@ VH_API uint64_t vh_frontend_features(const struct vh_frontend *frontend);
  * regions. Only the difference is sent, a region at a time where the back-end
  * can take one (VH_CAP_REGIONS). region.user is where this process sees it.
  * Descriptors are duplicated; one may be -1 for kinds of back-ends that work
- * in this process' address space. On failure everything is as it was.
+ * in this process' address space. On failure everything is as it was, but for
+ * regions that the back-end doesn't take back after it has given them away:
+ * these are missing.
  *   -EINVAL, -EEXIST  a region wraps or is empty, or two overlap
  *   -ENOSPC           more than the back-end takes
  *   -EFAULT           a ring that is started isn't in it any more
@@ -226,13 +228,15 @@ VH_API VH_MUST_CHECK int vh_frontend_reset(struct vh_frontend *frontend);
 
 /*
  * Goes on with another back-end, after the earlier one died, or in its place:
- * then it is stopped first. Its features are compared with those that are in
- * use; memory, in-flight area, rings and descriptors are handed over; rings
- * that were started start where they were. Where that is after a crash is
- * known from the in-flight area, from the used index of a split ring if the
- * device works in order or had nothing to do, or by vh_frontend_set_base().
- * On failure the front-end has the earlier one, as it was, and the new one is
- * released. On success the earlier one may be freed.
+ * then it is stopped first, and must say where its rings are (one that doesn't
+ * can be stopped by vh_frontend_stop()). Its features are compared with those
+ * that are in use; memory, in-flight area, rings and descriptors are handed
+ * over; rings that were started start where they were. Where that is after a
+ * crash is known from the in-flight area, from the used index of a split ring
+ * if the device works in order or had nothing to do, or by
+ * vh_frontend_set_base(). On failure the front-end has the earlier one, as it
+ * was (or stopped, if that one fails, too, when it is to go on), and the new
+ * one is released, or fresh as it was. On success the earlier one may be freed.
  *   -EOPNOTSUPP       features in use are missing, or in-flight tracking is
  *   -ERANGE           it has fewer queues
  *   -ENOTRECOVERABLE  nobody knows where a ring was; after vh_frontend_reset()

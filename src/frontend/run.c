@@ -131,7 +131,8 @@ static int stop_by_force(struct vh_frontend *f, const char *step)
 	return 0;
 }
 
-int vhi_frontend_take_down(struct vh_frontend *f, const char *step)
+/* All that can be stopped; the first failure counts. */
+static int rings_down(struct vh_frontend *f, const char *step)
 {
 	struct vh_fault first;
 	int r = 0;
@@ -144,13 +145,20 @@ int vhi_frontend_take_down(struct vh_frontend *f, const char *step)
 			first = f->fault;
 		r = first.error;
 	}
-	/* Who has a status begins anew, which also unfreezes it. */
-	if (vhi_frontend_has(f, VH_CAP_STATUS))
-		f->agreed = false;
 	if (r == 0 || f->gone)
 		return 0;
 	f->fault = first;
-	return any_runs(f) ? stop_by_force(f, step) : 0;
+	return r;
+}
+
+int vhi_frontend_take_down(struct vh_frontend *f, const char *step)
+{
+	int r = rings_down(f, step);
+
+	/* Who has a status begins anew, which also unfreezes it. */
+	if (vhi_frontend_has(f, VH_CAP_STATUS))
+		f->agreed = false;
+	return r < 0 && any_runs(f) ? stop_by_force(f, step) : 0;
 }
 
 static void forget_faults(struct vh_frontend *f)
@@ -326,6 +334,35 @@ static void go_back(struct vh_frontend *f, struct vh_backend *old,
 	f->fault = why;
 }
 
+/*
+ * Stops the old one gently: by force it might lose its place, and couldn't go
+ * on if the new one doesn't do. If a ring doesn't stop, they all run as before.
+ */
+static int leave(struct vh_frontend *f)
+{
+	static const char step[] = "reconnect";
+	struct vh_fault why;
+	int again = 0, r = 0;
+
+	if (vhi_frontend_is_live(f))
+		r = rings_down(f, step);
+	if (r == 0) {
+		if (vhi_frontend_has(f, VH_CAP_STATUS))
+			f->agreed = false;
+		return 0;
+	}
+	why = f->fault;
+	for (uint32_t q = 0; again == 0 && q < f->opts.num_queues; q++)
+		if (f->rings[q].set && !f->rings[q].running)
+			again = vhi_frontend_ring_up(f, q, step);
+	if (again < 0 && !f->gone) {
+		(void)!vhi_frontend_take_down(f, step);
+		f->started = any_runs(f);
+	}
+	f->fault = why;
+	return r;
+}
+
 int vh_frontend_reconnect(struct vh_frontend *frontend,
 			  struct vh_backend *backend)
 {
@@ -340,16 +377,11 @@ int vh_frontend_reconnect(struct vh_frontend *frontend,
 		return vhi_frontend_refuse(
 		    f, VH_FAULT_CALLER, -EINVAL, VH_FAULT_NO_QUEUE,
 		    "reconnect: it is the same back-end");
-	r = halt(f, "reconnect");
+	r = leave(f);
+	if (r == 0 && f->started)
+		r = vhi_frontend_check_rings(f, "reconnect");
 	if (r < 0)
 		return r;
-	if (f->started)
-		r = vhi_frontend_check_rings(f, "reconnect");
-	if (r < 0) {
-		/* One that is alive was stopped, and can't go on. */
-		f->started = f->gone;
-		return r;
-	}
 	was_gone = f->gone;
 	vhi_frontend_deafen(f);
 	f->backend = backend;

@@ -175,9 +175,6 @@ static void do_reconnect(struct model *m, bool fails)
 	if (fails && r == -EIO)
 		return;
 	assert_int_equal(r, m->started && !m->memory ? -EFAULT : 0);
-	/* One that can't go on, because the memory went meanwhile. */
-	if (r < 0 && !m->gone)
-		m->started = false;
 }
 
 /* Goes out now and comes back when it runs. */

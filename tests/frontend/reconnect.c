@@ -274,11 +274,23 @@ static void test_frontend_reconnect_needs_tracking(void **state)
 	vm_works(vm);
 }
 
+/* The one that didn't do goes, and the one before is the VM's again. */
+static void drop_another(struct vm *vm)
+{
+	vh_backend_free(&vm->flaky->backend);
+	vm->flaky = vm->before[--vm->num_before];
+	vm->echo = vm->echoes_before[vm->num_before];
+}
+
+static void reconnect_is_refused(struct vm *vm, int error, const char *words)
+{
+	vm_assert_fault(vm, reconnect(vm), error, words);
+	drop_another(vm);
+}
+
 /* True once it went well with nothing failing. */
 static bool try_reconnect(struct vm *vm, unsigned int fail_at)
 {
-	struct flaky *old = vm->flaky;
-	struct echo *echo = vm->echo;
 	int r;
 
 	vm_another(vm)->fail_at = fail_at;
@@ -286,10 +298,7 @@ static bool try_reconnect(struct vm *vm, unsigned int fail_at)
 	if (r == 0)
 		return vm->flaky->calls < fail_at;
 	vm_assert_fault(vm, r, -EIO, "reconnect: ");
-	vh_backend_free(&vm->flaky->backend);
-	vm->flaky = old;
-	vm->echo = echo;
-	vm->num_before--;
+	drop_another(vm);
 	return false;
 }
 
@@ -336,6 +345,68 @@ static void test_frontend_reconnect_to_the_dead(void **state)
 	assert_int_equal(
 	    vh_frontend_reconnect(vm->frontend, &vm->flaky->backend), -ENODEV);
 	assert_int_equal(reconnect(vm), 0);
+	vm_works(vm);
+}
+
+/* One that lives and doesn't say where all of its rings are goes on. */
+static void test_frontend_reconnect_keeps_one_without_places(void **state)
+{
+	struct vm *vm = *state;
+
+	vm_boot(vm);
+	vm_works(vm);
+	vm->flaky->no_base = true;
+	reconnect_is_refused(vm, -EOPNOTSUPP, "reconnect: get_vring_base");
+	vm_works(vm);
+	vm->flaky->no_base = false;
+	/* The other ring was stopped already; this one has a request. */
+	echo_hold(vm->echo);
+	vm_send(vm, 1, VM_BUFFERS);
+	assert_int_equal(echo_wait_held(vm->echo, 1), 0);
+	flaky_clear(vm->flaky);
+	vm->flaky->fail_at = 2;
+	reconnect_is_refused(vm, -EIO,
+			     "reconnect: get_vring_base of queue 1: made to");
+	assert_int_equal(flaky_count(vm->flaky, "reset_device"), 0);
+	echo_release(vm->echo);
+	vm_receive(vm, 1, VM_BUFFERS);
+	vm_works(vm);
+	assert_int_equal(reconnect(vm), 0);
+	vm_works(vm);
+}
+
+/* It doesn't take back the ring that was stopped: then it is stopped. */
+static void test_frontend_reconnect_stops_one_that_fails(void **state)
+{
+	struct vm *vm = *state;
+
+	vm_boot(vm);
+	vm_works(vm);
+	flaky_clear(vm->flaky);
+	vm->flaky->fail_at = 2;
+	vm->flaky->fail_op = "set_vring_num";
+	reconnect_is_refused(vm, -EIO, "get_vring_base of queue 1: made to");
+	flaky_clear(vm->flaky);
+	assert_int_equal(vh_frontend_start(vm->frontend), 0);
+	vm_works(vm);
+}
+
+/* Nobody asked the machine that is paused to be stopped. */
+static void test_frontend_reconnect_lost_while_paused(void **state)
+{
+	struct vm *vm = *state;
+
+	vm->opts.features |= VH_F_RING_PACKED;
+	vm_boot(vm);
+	vm_works(vm);
+	vm->flaky->no_base = true;
+	assert_int_equal(vh_frontend_pause(vm->frontend), 0);
+	reconnect_is_refused(vm, -ENOTRECOVERABLE,
+			     "nobody knows where queue 0 was");
+	vm_assert_fault(vm, vh_frontend_start(vm->frontend), -EBUSY, "already");
+	assert_int_equal(vh_frontend_reset(vm->frontend), 0);
+	assert_int_equal(vh_frontend_resume(vm->frontend), 0);
+	vm_boot(vm);
 	vm_works(vm);
 }
 
@@ -406,6 +477,10 @@ int main(void)
 	    TEST(test_frontend_reconnect_fails_and_is_dead_as_before),
 	    TEST(test_frontend_reconnect_fails_and_goes_on_as_before),
 	    TEST(test_frontend_reconnect_to_the_dead),
+	    TEST(test_frontend_reconnect_keeps_one_without_places),
+	    TEST_UNTRACKED(test_frontend_reconnect_keeps_one_without_places),
+	    TEST(test_frontend_reconnect_stops_one_that_fails),
+	    TEST(test_frontend_reconnect_lost_while_paused),
 	    TEST(test_frontend_reconnect_replaces_a_live_one),
 	};
 
