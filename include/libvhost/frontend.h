@@ -11,7 +11,7 @@
  *	vh_frontend_start(f);
  *	poll vh_frontend_fd(), call vh_frontend_dispatch()
  *
- * and the driver kicks by vh_frontend_kick_fd(). Requests for the config
+ * and the driver kicks by vh_frontend_kick(). Requests for the config
  * space go to the back-end itself, by vh_backend_get_config() and its kin;
  * everything else about it is the front-end's.
  *
@@ -177,8 +177,20 @@ VH_API VH_MUST_CHECK int vh_frontend_set_call(struct vh_frontend *frontend,
 					      uint32_t queue, int fd);
 
 /*
- * The eventfd by which the driver announces buffers: always the same, the
- * front-end's. -ERANGE.
+ * The driver announced buffers: tells the back-end. From any thread, as long
+ * as the front-end is there. -ERANGE.
+ *
+ * The back-end has the same eventfd and may make it blocking and full: it is
+ * emptied then. Only one that fills it in the instant between our look and our
+ * write holds the call, until somebody reads it.
+ */
+VH_API VH_MUST_CHECK int vh_frontend_kick(const struct vh_frontend *frontend,
+					  uint32_t queue);
+
+/*
+ * The eventfd behind vh_frontend_kick(), for a KVM ioeventfd say: always the
+ * same, the front-end's. -ERANGE. A back-end can make a plain write(2) to it
+ * wait forever.
  */
 VH_API VH_MUST_CHECK int vh_frontend_kick_fd(const struct vh_frontend *frontend,
 					     uint32_t queue);

@@ -71,11 +71,11 @@ static void write_quietly(int fd)
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
-static bool writable(int fd)
+static bool is_ready(int fd, short event)
 {
-	struct pollfd pfd = {.fd = fd, .events = POLLOUT};
+	struct pollfd pfd = {.fd = fd, .events = event};
 
-	return poll(&pfd, 1, 0) == 1 && (pfd.revents & POLLOUT);
+	return poll(&pfd, 1, 0) == 1 && (pfd.revents & event);
 }
 
 void vhi_notifier_signal(const struct vhi_notifier *notifier)
@@ -89,7 +89,7 @@ void vhi_notifier_signal(const struct vhi_notifier *notifier)
 			    MSG_DONTWAIT | MSG_NOSIGNAL);
 	else if (notifier->pipe)
 		write_quietly(notifier->fd);
-	else if (!notifier->waits || writable(notifier->fd))
+	else if (!notifier->waits || is_ready(notifier->fd, POLLOUT))
 		vhi_eventfd_signal(notifier->fd);
 }
 
@@ -107,13 +107,27 @@ void vhi_notifier_empty(int fd)
 	uint64_t value;
 	struct iovec iov = {.iov_base = &value, .iov_len = sizeof(value)};
 
-	(void)!preadv2(fd, &iov, 1, -1, RWF_NOWAIT);
+	if (preadv2(fd, &iov, 1, -1, RWF_NOWAIT) >= 0 || errno != EOPNOTSUPP)
+		return;
+	/* Before Linux 5.8 one can only look first. */
+	if (is_ready(fd, POLLIN))
+		(void)!read(fd, &value, sizeof(value));
 }
 
 void vhi_notifier_relieve(int fd)
 {
-	if (fd >= 0 && !writable(fd))
+	if (fd >= 0 && !is_ready(fd, POLLOUT))
 		vhi_notifier_empty(fd);
+}
+
+void vhi_notifier_insist(int fd)
+{
+	if (!is_ready(fd, POLLOUT)) {
+		vhi_notifier_empty(fd);
+		if (!is_ready(fd, POLLOUT))
+			return;
+	}
+	vhi_eventfd_signal(fd);
 }
 
 bool vhi_notifier_drain(const struct vhi_notifier *notifier)

@@ -169,6 +169,14 @@ int vh_frontend_kick_fd(const struct vh_frontend *frontend, uint32_t queue)
 	return frontend->rings[queue].kick;
 }
 
+int vh_frontend_kick(const struct vh_frontend *frontend, uint32_t queue)
+{
+	if (queue >= frontend->opts.num_queues)
+		return -ERANGE;
+	vhi_notifier_insist(frontend->rings[queue].kick);
+	return 0;
+}
+
 /* One that serves whatever it is given needn't be told to. */
 static int enable(struct vh_frontend *f, uint32_t queue, bool yes)
 {
@@ -294,7 +302,7 @@ int vhi_frontend_ring_up(struct vh_frontend *f, uint32_t queue,
 	if (r < 0)
 		return vhi_frontend_failed(f, step, op, queue, r);
 	/* The driver may have kicked long ago. */
-	vhi_notifier_signal_once(ring->kick);
+	(void)!vh_frontend_kick(f, queue);
 	call_again(ring);
 	return 0;
 }

@@ -2,6 +2,7 @@
 /* Each step in its order, in a wrong order, and what the back-end is asked. */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -391,6 +392,35 @@ static void test_frontend_life_call_descriptor_changes(void **state)
 	close(masked);
 }
 
+static void test_frontend_life_kicks(void **state)
+{
+	struct vm *vm = *state;
+	uint64_t count;
+	int fd = vh_frontend_kick_fd(vm->frontend, 1);
+
+	assert_int_equal(vh_frontend_kick(vm->frontend, 1), 0);
+	assert_int_equal(vh_frontend_kick(vm->frontend, 1), 0);
+	assert_int_equal(read(fd, &count, 8), 8);
+	assert_int_equal(count, 2);
+	assert_int_equal(vh_frontend_kick(vm->frontend, VM_QUEUES), -ERANGE);
+}
+
+/* A write would wait for a back-end that doesn't read. */
+static void test_frontend_life_kick_does_not_wait(void **state)
+{
+	struct vm *vm = *state;
+	int fd = vh_frontend_kick_fd(vm->frontend, 0);
+
+	vm_boot(vm);
+	vm_works(vm);
+	assert_int_equal(vh_frontend_stop(vm->frontend), 0);
+	vm_spoil(fd, true);
+	assert_int_equal(vh_frontend_kick(vm->frontend, 0), 0);
+	assert_int_equal(poll(&(struct pollfd){fd, POLLIN, 0}, 1, 0), 1);
+	assert_int_equal(vh_frontend_start(vm->frontend), 0);
+	vm_works(vm);
+}
+
 static void test_frontend_life_disabled_rings_wait(void **state)
 {
 	struct vm *vm = *state;
@@ -472,6 +502,8 @@ int main(void)
 	    TEST(test_frontend_life_refuses_options),
 	    TEST(test_frontend_life_without_descriptors),
 	    TEST(test_frontend_life_call_descriptor_changes),
+	    TEST(test_frontend_life_kicks),
+	    TEST(test_frontend_life_kick_does_not_wait),
 	    TEST(test_frontend_life_disabled_rings_wait),
 	};
 

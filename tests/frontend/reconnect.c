@@ -5,14 +5,11 @@
  * but the tracking can have brought them back.)
  */
 #include <errno.h>
-#include <fcntl.h>
-#include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
-#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -47,20 +44,6 @@ static void test_frontend_reconnect_goes_on(void **state)
 	assert_int_equal(vm->config_changes, 3);
 }
 
-/* As a hostile back-end leaves an eventfd: reads or writes of it block. */
-static void spoil(int fd, bool fill)
-{
-	uint64_t number = UINT64_MAX - 1;
-
-	assert_int_equal(fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK),
-			 0);
-	if (!fill)
-		assert_int_equal(poll(&(struct pollfd){fd, POLLIN, 0}, 1, 0),
-				 0);
-	else if (poll(&(struct pollfd){fd, POLLIN, 0}, 1, 0) == 0)
-		assert_int_equal(write(fd, &number, 8), 8);
-}
-
 /* Descriptors are shared with whoever dies, and what he did to them stays. */
 static void test_frontend_reconnect_spoiled_descriptors(void **state)
 {
@@ -69,8 +52,8 @@ static void test_frontend_reconnect_spoiled_descriptors(void **state)
 	vm_boot(vm);
 	vm_works(vm);
 	die(vm);
-	spoil(vm->flaky->err, false);
-	spoil(vh_frontend_kick_fd(vm->frontend, 0), true);
+	vm_spoil(vm->flaky->err, false);
+	vm_spoil(vh_frontend_kick_fd(vm->frontend, 0), true);
 	assert_int_equal(reconnect(vm), 0);
 	vm_works(vm);
 	vm_dispatch(vm);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -195,6 +196,19 @@ void vm_dispatch(struct vm *vm)
 	assert_return_code(vh_frontend_dispatch(vm->frontend), EIO);
 }
 
+void vm_spoil(int fd, bool fill)
+{
+	struct pollfd readable = {fd, POLLIN, 0};
+	uint64_t number = UINT64_MAX - 1;
+
+	assert_int_equal(fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK),
+			 0);
+	if (poll(&readable, 1, 0) == 1)
+		assert_int_equal(read(fd, &(uint64_t){0}, 8), 8);
+	if (fill)
+		assert_int_equal(write(fd, &number, 8), 8);
+}
+
 static void fill(uint8_t *bytes, unsigned int seed)
 {
 	for (unsigned int i = 0; i < ECHO_BYTES; i++)
@@ -206,7 +220,6 @@ void vm_send(struct vm *vm, uint32_t queue, vh_gpa area)
 	struct iovec readable = {(void *)(uintptr_t)area, ECHO_BYTES};
 	struct iovec writable = {(void *)(uintptr_t)(area + ECHO_BYTES),
 				 ECHO_BYTES};
-	uint64_t one = 1;
 
 	fill(vm_at(vm, area), ++vm->echoes[queue]);
 	memset(vm_at(vm, area + ECHO_BYTES), 0, ECHO_BYTES);
@@ -215,9 +228,7 @@ void vm_send(struct vm *vm, uint32_t queue, vh_gpa area)
 					     (void *)(uintptr_t)area),
 			 0);
 	if (vh_driver_queue_publish(vm->driver[queue]))
-		assert_int_equal(
-		    write(vh_frontend_kick_fd(vm->frontend, queue), &one, 8),
-		    8);
+		assert_int_equal(vh_frontend_kick(vm->frontend, queue), 0);
 }
 
 static void wait_for_call(struct vm *vm, uint32_t queue)

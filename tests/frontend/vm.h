@@ -75,6 +75,12 @@ void vm_echo(struct vm *vm, uint32_t queue, vh_gpa area);
 /* Both queues work. */
 void vm_works(struct vm *vm);
 
+/*
+ * As a hostile back-end leaves an eventfd that it shares: reads block, or, if
+ * fill is true, writes do.
+ */
+void vm_spoil(int fd, bool fill);
+
 /* Dispatches what is there. */
 void vm_dispatch(struct vm *vm);
 

@@ -66,6 +66,12 @@ void vhi_notifier_empty(int fd);
 void vhi_notifier_relieve(int fd);
 
 /*
+ * Signals an eventfd that a peer has, too, and may have made blocking and
+ * full: it is emptied then, so that whoever waits for an edge sees one.
+ */
+void vhi_notifier_insist(int fd);
+
+/*
  * Takes some of what a peer wrote to a stream, so that it doesn't fill up. An
  * eventfd is left alone: it can't. False: nothing more can ever come.
  */
