@@ -37,6 +37,20 @@ struct vh_region {
 	int fd;
 };
 
+/*
+ * Makes memory for a machine, for monitors that have none of their own
+ * making: size bytes of zeroes at a guest address, mapped into this process.
+ * They are in a file (a memfd) that other processes can write to, but not cut
+ * or lengthen, so that nobody who gets it can end this process by SIGBUS.
+ *   -EINVAL  the size is 0, or guest plus the size wraps 2^64
+ *   -ENOMEM, -EMFILE, and what memfd_create(), ftruncate() and mmap() return
+ */
+VH_API VH_MUST_CHECK int vh_region_new(vh_gpa guest, uint64_t size,
+				       struct vh_region *ret_region);
+
+/* Unmaps it, closes its file and sets fd to -1; with an fd of -1: nothing. */
+VH_API void vh_region_free(struct vh_region *region);
+
 struct vh_memory;
 
 /*
