@@ -14,12 +14,10 @@
 #include <libvhost-devices/blk.h>
 #include <libvhost/libvhost.h>
 #include <linux/virtio_blk.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #define GUEST 0x40000000 /* where the guest has its memory */
@@ -32,6 +30,12 @@ struct memory {
 	uint8_t status;
 };
 
+static struct vh_region region;
+static struct memory *memory; /* where we see it */
+static struct vh_frontend *frontend;
+static struct vh_driver_queue *queue; /* the driver's side of queue 0 */
+static int call;		      /* the device's interrupt */
+
 static void must(int r, const struct vh_fault *fault)
 {
 	if (r >= 0)
@@ -39,6 +43,12 @@ static void must(int r, const struct vh_fault *fault)
 	fprintf(stderr, "disk: %s\n",
 		fault && *fault->text ? fault->text : strerror(-r));
 	exit(1);
+}
+
+/* A step of the front-end, which has the words if it fails. */
+static void step(int r)
+{
+	must(r, vh_frontend_fault(frontend));
 }
 
 static struct vh_backend *open_backend(const char *kind, const char *where)
@@ -50,103 +60,56 @@ static struct vh_backend *open_backend(const char *kind, const char *where)
 	struct vh_backend *backend = NULL;
 	int r = -EINVAL;
 
-	if (strcmp(kind, "user") == 0) {
-		user.mode = VH_USER_CONNECT;
-		user.path = where;
+	user.path = vdpa.path = device.path = where;
+	user.mode = VH_USER_CONNECT;
+	device.workers = 1;
+	if (strcmp(kind, "user") == 0)
 		r = vh_user_connect(&user, &fault, &backend);
-	} else if (strcmp(kind, "vdpa") == 0) {
-		vdpa.path = where;
+	else if (strcmp(kind, "vdpa") == 0)
 		r = vh_vdpa_open(&vdpa, &fault, &backend);
-	} else if (strcmp(kind, "device") == 0) {
-		device.path = where;
-		device.workers = 1;
+	else if (strcmp(kind, "device") == 0)
 		r = vh_blk_new(&device, &fault, &backend);
-	} else if (strcmp(kind, "kernel") == 0) {
+	else if (strcmp(kind, "kernel") == 0)
 		strcpy(fault.text, "Linux has no vhost driver for disks");
-	}
 	must(r, &fault);
 	return backend;
 }
 
-static void on_gone(void *user)
+/* Memory, and a driver that takes all features and has one ring. */
+static void boot(struct vh_backend *backend)
 {
-	(void)user;
-	must(-ENODEV, &(struct vh_fault){.text = "the back-end is gone"});
-}
-
-static struct vh_frontend *make_frontend(struct vh_backend *backend)
-{
-	VH_OPTS(vh_frontend_events, events);
 	VH_OPTS(vh_frontend_opts, opts);
-	struct vh_frontend *f;
+	VH_OPTS(vh_driver_queue_opts, ring);
 	struct vh_fault fault;
 
-	events.backend_gone = on_gone;
 	opts.num_queues = 1;
 	opts.required = VH_F_VERSION_1;
 	opts.features = VH_F_VERSION_1 | VH_F_EVENT_IDX | VH_F_RING_PACKED;
-	opts.events = &events;
-	must(vh_frontend_new(backend, &opts, &fault, &f), &fault);
-	return f;
+	must(vh_frontend_new(backend, &opts, &fault, &frontend), &fault);
+	must(vh_region_new(GUEST, 0x10000, &region), NULL);
+	memory = (void *)(uintptr_t)region.user.raw;
+	step(vh_frontend_set_memory(frontend, &region, 1));
+	step(vh_frontend_negotiate(frontend, vh_frontend_features(frontend)));
+	ring.num = 16;
+	ring.ring_at = GUEST;
+	step(vh_frontend_drive(frontend, 0, &ring, &queue));
+	call = eventfd(0, EFD_CLOEXEC);
+	step(vh_frontend_set_call(frontend, 0, call));
+	step(vh_frontend_start(frontend));
 }
-
-static struct memory *share_memory(struct vh_frontend *f)
-{
-	struct vh_region region = {.guest = GUEST, .size = 0x10000};
-	struct memory *memory;
-
-	region.fd = memfd_create("guest", MFD_CLOEXEC);
-	if (region.fd < 0 || ftruncate(region.fd, (off_t)region.size) < 0)
-		must(-errno, NULL);
-	memory = mmap(NULL, region.size, PROT_READ | PROT_WRITE, MAP_SHARED,
-		      region.fd, 0);
-	if (memory == MAP_FAILED)
-		must(-errno, NULL);
-	region.user.raw = (uintptr_t)memory;
-	must(vh_frontend_set_memory(f, &region, 1), vh_frontend_fault(f));
-	close(region.fd);
-	return memory;
-}
-
-/* The driver takes all features, and makes a ring. */
-static struct vh_driver_queue *make_ring(struct vh_frontend *f,
-					 struct memory *memory, int call)
-{
-	VH_OPTS(vh_driver_queue_opts, opts);
-	VH_OPTS(vh_frontend_ring, ring);
-	struct vh_driver_queue *queue;
-	struct vh_fault fault;
-
-	opts.num = ring.num = 16;
-	opts.features = vh_frontend_features(f);
-	opts.ring = memory->ring;
-	opts.ring_at = GUEST;
-	must(vh_driver_queue_new(&opts, &fault, &queue), &fault);
-	vh_driver_queue_addresses(queue, &ring.descriptors, &ring.available,
-				  &ring.used);
-	must(vh_frontend_negotiate(f, opts.features), vh_frontend_fault(f));
-	must(vh_frontend_set_ring(f, 0, &ring), vh_frontend_fault(f));
-	must(vh_frontend_set_call(f, 0, call), vh_frontend_fault(f));
-	return queue;
-}
-
-#define PART(member)                                                           \
-	(struct iovec)                                                         \
-	{                                                                      \
-		(char *)GUEST + offsetof(struct memory, member),               \
-		    sizeof(((struct memory *)0)->member)                       \
-	}
 
 /* One request, there and back. */
-static void transfer(struct vh_frontend *f, struct vh_driver_queue *queue,
-		     struct memory *memory, uint32_t type, int call)
+static void transfer(uint32_t type)
 {
-	struct iovec parts[] = {PART(header), PART(data), PART(status)};
+	char *at = (char *)GUEST;
+	struct iovec parts[] = {
+	    {at + offsetof(struct memory, header), sizeof(memory->header)},
+	    {at + offsetof(struct memory, data), sizeof(memory->data)},
+	    {at + offsetof(struct memory, status), sizeof(memory->status)},
+	};
 	unsigned int readable = type == VIRTIO_BLK_T_OUT ? 2 : 1;
-	struct pollfd fds[] = {{call, POLLIN, 0},
-			       {vh_frontend_fd(f), POLLIN, 0}};
 	struct vh_driver_used used;
-	int n = 0;
+	int n;
 
 	memory->header.type = type;
 	memory->status = 0xff; /* so that silence isn't taken for success */
@@ -154,63 +117,44 @@ static void transfer(struct vh_frontend *f, struct vh_driver_queue *queue,
 				 3 - readable, NULL),
 	     NULL);
 	if (vh_driver_queue_publish(queue))
-		eventfd_write(vh_frontend_kick_fd(f, 0), 1);
-	while ((n = vh_driver_queue_collect(queue, &used, 1)) == 0) {
-		if (vh_driver_queue_enable_calls(queue))
-			continue;
-		poll(fds, 2, -1);
-		must(vh_frontend_dispatch(f), vh_frontend_fault(f));
-		if (fds[0].revents)
-			eventfd_read(call, &(eventfd_t){0});
-	}
+		step(vh_frontend_kick(frontend, 0));
+	while ((n = vh_driver_queue_collect(queue, &used, 1)) == 0)
+		if (!vh_driver_queue_enable_calls(queue))
+			step(vh_frontend_wait(frontend, call, -1));
 	must(n, vh_driver_queue_fault(queue));
 	must(memory->status == VIRTIO_BLK_S_OK ? 0 : -EIO, NULL);
 }
 
-static uint64_t sector_of(const char *text)
-{
-	char *end;
-	uint64_t sector = strtoull(text, &end, 0);
-
-	must(*text && !*end ? 0 : -EINVAL,
-	     &(struct vh_fault){.text = "SECTOR must be a number"});
-	return sector;
-}
-
 int main(int argc, char *argv[])
 {
-	int call = eventfd(0, EFD_CLOEXEC);
 	struct vh_backend *backend;
-	struct vh_driver_queue *queue;
-	struct vh_frontend *f;
-	struct memory *memory;
+	unsigned long long sector = 0;
 	uint64_t capacity;
+	char rest;
 
-	if (argc < 3 || argc > 5)
-		return fputs("usage: disk KIND WHERE [SECTOR [TEXT]]\n",
-			     stderr),
-		       2;
+	if (argc < 3 || argc > 5 ||
+	    (argc > 3 && sscanf(argv[3], "%llu%c", &sector, &rest) != 1)) {
+		fputs("usage: disk KIND WHERE [SECTOR [TEXT]]\n", stderr);
+		return 2;
+	}
 	backend = open_backend(argv[1], argv[2]);
-	f = make_frontend(backend);
-	memory = share_memory(f);
-	queue = make_ring(f, memory, call);
-	must(vh_frontend_start(f), vh_frontend_fault(f));
+	boot(backend);
 	must(vh_backend_get_config(backend, 0, &capacity, sizeof(capacity)),
 	     vh_backend_fault(backend));
 	printf("%llu sectors\n", (unsigned long long)capacity);
-	if (argc > 3)
-		memory->header.sector = sector_of(argv[3]);
+	memory->header.sector = sector;
 	if (argc > 4) {
 		snprintf(memory->data, sizeof(memory->data), "%s", argv[4]);
-		transfer(f, queue, memory, VIRTIO_BLK_T_OUT, call);
+		transfer(VIRTIO_BLK_T_OUT);
 	}
 	if (argc > 3) {
 		memset(memory->data, 0, sizeof(memory->data));
-		transfer(f, queue, memory, VIRTIO_BLK_T_IN, call);
+		transfer(VIRTIO_BLK_T_IN);
 		printf("%.*s\n", (int)sizeof(memory->data), memory->data);
 	}
-	vh_frontend_free(f);
+	vh_frontend_free(frontend);
 	vh_backend_free(backend);
 	vh_driver_queue_free(queue);
+	vh_region_free(&region);
 	return 0;
 }

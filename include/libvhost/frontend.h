@@ -32,6 +32,7 @@
 
 #include <libvhost/backend.h>
 #include <libvhost/base.h>
+#include <libvhost/driver.h>
 #include <libvhost/memory.h>
 
 #ifdef __cplusplus
@@ -282,6 +283,34 @@ VH_API VH_MUST_CHECK int vh_frontend_fd(const struct vh_frontend *frontend);
  * returned.
  */
 VH_API VH_MUST_CHECK int vh_frontend_dispatch(struct vh_frontend *frontend);
+
+/*
+ * For a monitor without a guest: makes the driver's side of a queue, and sets
+ * the ring, as by vh_frontend_set_ring(). Of *opts it takes num, ring_at,
+ * table_entries, memory and base; the front-end knows the others: the features
+ * that were negotiated, and where it sees the ring. The driver queue is the
+ * caller's, to be freed when the ring doesn't run any more. On failure no ring
+ * is set. Errors are those of vh_frontend_set_ring() and
+ * vh_driver_queue_new(), and
+ *   -EFAULT  the ring and its tables aren't in one region of memory
+ */
+VH_API VH_MUST_CHECK int
+vh_frontend_drive(struct vh_frontend *frontend, uint32_t queue,
+		  const struct vh_driver_queue_opts *opts,
+		  struct vh_driver_queue **ret_driver);
+
+/*
+ * Sleeps until the eventfd call (of vh_frontend_set_call()) is signalled or
+ * vh_frontend_dispatch() has something to do, which it then does; empties
+ * call, and never waits for that although the back-end has it, too. timeout_ms
+ * is poll()'s. Returns 1, 0 when the time is over, or
+ *   -EINTR   a signal came
+ *   -ENODEV  the back-end is gone, and the receiver of backend_gone, if there
+ *            is one, has found no other
+ * and what vh_frontend_dispatch() returns.
+ */
+VH_API VH_MUST_CHECK int vh_frontend_wait(struct vh_frontend *frontend,
+					  int call, int timeout_ms);
 
 #ifdef __cplusplus
 }
