@@ -177,9 +177,9 @@ VH_API VH_MUST_CHECK int vh_vdpa_iotlb_invalidate(struct vh_backend *backend,
 
 /*
  * Begins or ends a batch: what happens to that address space in between
- * takes effect at the end. Regions that come or go meanwhile are part of it in
- * space 0, and -EBUSY in another, as is everything about other spaces; a reset
- * ends it. Only with VH_BACKEND_F_IOTLB_BATCH.
+ * takes effect at the end. Until then -EBUSY is what entries of other spaces
+ * get, and regions that would come or go. A reset ends it. Only with
+ * VH_BACKEND_F_IOTLB_BATCH.
  */
 VH_API VH_MUST_CHECK int vh_vdpa_iotlb_batch(struct vh_backend *backend,
 					     uint32_t asid, bool begin);

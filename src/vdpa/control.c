@@ -93,10 +93,13 @@ static int get_features(struct vh_backend *b, uint64_t *ret)
 static int set_features(struct vh_backend *b, uint64_t features)
 {
 	struct vdpa *v = vdpa_of(b);
-	bool had_iommu = vdpa_has_iommu(v);
+	struct vhi_first first = {.fault = &b->fault};
+	bool turns = (features ^ v->features) & VH_F_ACCESS_PLATFORM;
 	uint64_t offered, all;
 	int r = vhi_node_check_features(&v->node, features, &offered);
 
+	if (r >= 0 && turns)
+		r = vdpa_check_no_batch(v);
 	if (r < 0)
 		return r;
 	if (v->status & VDPA_S_FEATURES_OK)
@@ -108,12 +111,11 @@ static int set_features(struct vh_backend *b, uint64_t features)
 	if (r < 0)
 		return r;
 	v->features = features;
-	if (vdpa_has_iommu(v) != had_iommu || v->stale) {
-		r = vdpa_drop_entries(v, NULL);
-		if (r >= 0)
-			r = vdpa_remap(v);
-	}
-	return r < 0 ? r : 0;
+	if (!turns && !v->stale)
+		return 0;
+	vhi_first_note(&first, vdpa_drop_entries(v, NULL));
+	vhi_first_note(&first, vdpa_remap(v));
+	return vhi_first_end(&first);
 }
 
 static int get_queue_num(struct vh_backend *b, uint32_t *ret)
@@ -166,8 +168,12 @@ static int reset_device(struct vh_backend *b)
 	struct vdpa *v = vdpa_of(b);
 	struct vhi_first first = {.fault = &b->fault};
 	bool had_iommu = vdpa_has_iommu(v);
-	int r = send_status(v, 0);
+	int r;
 
+	/* The kernel's batch is none of the device's, and would stay. */
+	if (v->in_batch)
+		vhi_first_note(&first, vdpa_batch(v, v->batch_asid, false));
+	r = send_status(v, 0);
 	if (r < 0)
 		return r;
 	v->status = 0;
@@ -177,9 +183,6 @@ static int reset_device(struct vh_backend *b)
 	vdpa_forget_vrings(v);
 	if (!v->node.owned)
 		return 0;
-	/* The kernel's batch is none of the device's. */
-	if (v->in_batch)
-		vhi_first_note(&first, vdpa_batch(v, v->batch_asid, false));
 	send_calls(v, &first);
 	vhi_first_note(&first, vdpa_drop_entries(v, NULL));
 	/* Without PERSIST some devices have lost what was mapped. */

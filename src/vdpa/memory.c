@@ -53,28 +53,29 @@ int vdpa_batch(struct vdpa *v, uint32_t asid, bool begin)
 	return r;
 }
 
-/*
- * Changes of space 0 take effect together: true in *ret_begun if a batch was
- * begun for them. The program may have begun one, or the device know none.
- */
-static int begin(struct vdpa *v, bool *ret_begun)
+int vdpa_check_no_batch(struct vdpa *v)
 {
-	int r = check_batch(v, 0);
-
-	*ret_begun = r >= 0 && !v->in_batch &&
-		     v->node.backend_features & VH_BACKEND_F_IOTLB_BATCH;
-	return *ret_begun ? vdpa_batch(v, 0, true) : r;
+	if (!v->in_batch)
+		return 0;
+	return vhi_fault(&v->backend.fault, VH_FAULT_CALLER, -EBUSY, NULL,
+			 "guest memory can't change while address space "
+			 "%" PRIu32 " has a batch",
+			 v->batch_asid);
 }
 
-/* The first error counts, with its words. */
-static int end(struct vdpa *v, bool begun, int error)
+/* Changes of guest memory take effect together, if the device knows how. */
+static int begin(struct vdpa *v)
 {
-	struct vhi_first first = {.fault = &v->backend.fault};
+	int r = vdpa_check_no_batch(v);
 
-	vhi_first_note(&first, error);
-	if (begun)
-		vhi_first_note(&first, vdpa_batch(v, 0, false));
-	return vhi_first_end(&first);
+	if (r < 0 || !(v->node.backend_features & VH_BACKEND_F_IOTLB_BATCH))
+		return r;
+	return vdpa_batch(v, 0, true);
+}
+
+static int end(struct vdpa *v)
+{
+	return v->in_batch ? vdpa_batch(v, 0, false) : 0;
 }
 
 /* Guest memory is at its own addresses. */
@@ -125,8 +126,7 @@ static int put_in(struct vdpa *v, const struct vhi_ram *ram)
 static int replace(struct vdpa *v, const struct vhi_ram *ram)
 {
 	struct vhi_first first = {.fault = &v->backend.fault};
-	bool begun;
-	int r = begin(v, &begun);
+	int r = begin(v);
 	int ended;
 
 	if (r < 0)
@@ -135,7 +135,7 @@ static int replace(struct vdpa *v, const struct vhi_ram *ram)
 	vhi_first_note(&first, r);
 	if (r < 0 && ram != &v->ram)
 		r = put_in(v, &v->ram);
-	ended = end(v, begun, 0);
+	ended = end(v);
 	vhi_first_note(&first, ended);
 	v->stale = r < 0 || ended < 0;
 	return vhi_first_end(&first);
@@ -143,11 +143,8 @@ static int replace(struct vdpa *v, const struct vhi_ram *ram)
 
 int vdpa_remap(struct vdpa *v)
 {
-	int r;
+	int r = v->mapped || v->ram.count ? replace(v, &v->ram) : 0;
 
-	if (!v->mapped && v->ram.count == 0)
-		return 0;
-	r = replace(v, &v->ram);
 	v->stale = r < 0;
 	return r;
 }
@@ -188,6 +185,8 @@ int vdpa_set_mem_table(struct vh_backend *b, const struct vh_region regions[],
 	int r = vhi_node_needs_owner(&v->node);
 
 	if (r >= 0)
+		r = vdpa_check_no_batch(v);
+	if (r >= 0)
 		r = vhi_ram_add(&nothing, regions, count, &v->rules, &b->fault,
 				&ram);
 	if (r < 0)
@@ -207,14 +206,13 @@ int vdpa_set_mem_table(struct vh_backend *b, const struct vh_region regions[],
 static int map_one(struct vdpa *v, const struct vhi_ram_region *e)
 {
 	struct vhi_first first = {.fault = &v->backend.fault};
-	bool begun;
-	int r = begin(v, &begun);
+	int r = begin(v);
 
 	if (r < 0)
 		return r;
 	r = map(v, e);
 	vhi_first_note(&first, r);
-	vhi_first_note(&first, end(v, begun, 0));
+	vhi_first_note(&first, end(v));
 	if (first.error && r >= 0)
 		(void)vdpa_invalidate(v, 0, e->region.guest, e->region.size);
 	return vhi_first_end(&first);
@@ -222,13 +220,15 @@ static int map_one(struct vdpa *v, const struct vhi_ram_region *e)
 
 static int unmap_one(struct vdpa *v, const struct vh_region *region)
 {
-	bool begun;
-	int r = begin(v, &begun);
+	struct vhi_first first = {.fault = &v->backend.fault};
+	int r = begin(v);
 
 	if (r < 0)
 		return r;
-	return end(v, begun,
-		   vdpa_invalidate(v, 0, region->guest, region->size));
+	vhi_first_note(&first,
+		       vdpa_invalidate(v, 0, region->guest, region->size));
+	vhi_first_note(&first, end(v));
+	return vhi_first_end(&first);
 }
 
 int vdpa_add_region(struct vh_backend *b, const struct vh_region *region)
@@ -237,6 +237,8 @@ int vdpa_add_region(struct vh_backend *b, const struct vh_region *region)
 	struct vhi_ram ram;
 	int r = vhi_node_needs_owner(&v->node);
 
+	if (r >= 0)
+		r = vdpa_check_no_batch(v);
 	if (r >= 0)
 		r = settle(v);
 	if (r >= 0)
@@ -258,8 +260,10 @@ int vdpa_remove_region(struct vh_backend *b, const struct vh_region *region)
 	struct vdpa *v = vdpa_of(b);
 	struct vhi_ram ram;
 	unsigned int at;
-	int r = vhi_ram_remove(&v->ram, region, &b->fault, &ram, &at);
+	int r = vdpa_check_no_batch(v);
 
+	if (r >= 0)
+		r = vhi_ram_remove(&v->ram, region, &b->fault, &ram, &at);
 	if (r < 0)
 		return r;
 	r = vdpa_drop_entries(v, region);

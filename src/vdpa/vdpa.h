@@ -100,6 +100,12 @@ int vdpa_update(struct vdpa *v, uint32_t asid,
 int vdpa_invalidate(struct vdpa *v, uint32_t asid, vh_gpa iova, uint64_t size);
 int vdpa_batch(struct vdpa *v, uint32_t asid, bool begin);
 
+/*
+ * -EBUSY: the program has a batch. What goes during one may still be used by
+ * the device until it ends, so no memory does.
+ */
+int vdpa_check_no_batch(struct vdpa *v);
+
 /* Takes out all entries that lead into a region; NULL: all there are. */
 int vdpa_drop_entries(struct vdpa *v, const struct vh_region *region);
 
