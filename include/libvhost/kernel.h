@@ -13,7 +13,9 @@
  * - Memory: addresses, sizes and offsets in files are multiples of 4096, and
  *   there are no more regions than the module "vhost" takes. A region
  *   without a descriptor (fd -1) is memory of this process at region.user. An
- *   added or removed region costs the whole table.
+ *   added or removed region costs the whole table. What vhost-scsi loses while
+ *   it runs stays mapped until it stops, since older kernels don't wait for
+ *   requests that are in flight.
  * - A ring needs a kick descriptor; the kernel doesn't poll. Descriptors are
  *   eventfds. vhost-net runs each ring that is started and enabled.
  *   vhost-vsock and vhost-scsi run once all their rings are, and stop, all of

@@ -327,6 +327,7 @@ void kernel_free(struct vh_backend *b)
 	vhi_fd_close(&k->taps[1]);
 	/* The driver lets go of guest memory when the last descriptor goes. */
 	vhi_node_close(&k->node);
+	kernel_let_go(k);
 	vhi_ram_done(&k->ram);
 	vh_dirty_log_unref(k->log);
 	free(k->vrings);

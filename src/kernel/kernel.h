@@ -14,6 +14,11 @@ struct kernel_kind {
 	const char *name;
 	/* All rings run, or none. */
 	bool whole;
+	/*
+	 * Older kernels write the answers of what is in flight to where it was
+	 * in a table that has been replaced, until the rings stop.
+	 */
+	bool lingers;
 	/* Is the device of this kind? -ENOTTY: no. */
 	int (*probe)(struct kernel *k, uint64_t features);
 	/* 0, or what is missing for the ring (or all of them) to run. */
@@ -28,6 +33,8 @@ struct kernel {
 	struct vhi_node node;
 	struct vhi_ram ram;
 	struct vhi_ram_rules rules;
+	struct vhi_ram *kept; /* earlier tables, until the rings stop */
+	size_t num_kept;
 	struct vh_dirty_log *log; /* NULL: none */
 	uint64_t features;	  /* as negotiated */
 	uint32_t num_queues;
@@ -89,6 +96,9 @@ void kernel_place_all(struct kernel *k);
 /* Features that may be changed to: -EINVAL, -EBUSY. */
 int kernel_check_features(struct kernel *k, uint64_t features);
 void kernel_take_features(struct kernel *k, uint64_t features);
+
+/* The rings have stopped: nobody has an address of an earlier table. */
+void kernel_let_go(struct kernel *k);
 
 /* -EINVAL: the log has no room for the pages of ram. */
 int kernel_check_log(struct kernel *k, const struct vh_dirty_log *log,

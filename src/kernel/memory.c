@@ -34,12 +34,36 @@ static int send_table(struct kernel *k, const struct vhi_ram *ram)
 	return r < 0 ? r : 0;
 }
 
+/* Room for one more table that isn't let go of yet. */
+static int make_room(struct kernel *k)
+{
+	struct vhi_ram *more =
+	    realloc(k->kept, (k->num_kept + 1) * sizeof(*more));
+
+	if (!more)
+		return vhi_fault(&k->backend.fault, VH_FAULT_SYSTEM, -ENOMEM,
+				 NULL, "no memory to keep a table of regions");
+	k->kept = more;
+	return 0;
+}
+
+void kernel_let_go(struct kernel *k)
+{
+	while (k->num_kept > 0)
+		vhi_ram_done(&k->kept[--k->num_kept]);
+	free(k->kept);
+	k->kept = NULL;
+}
+
 /* Takes ram over, or gives it up if the kernel doesn't like it. */
 static int change(struct kernel *k, struct vhi_ram *ram)
 {
+	bool keep = k->kind->lingers && kernel_is_active(k);
 	struct vhi_ram old = k->ram;
 	int r = kernel_check_log(k, k->log, ram);
 
+	if (r >= 0 && keep)
+		r = make_room(k);
 	if (r >= 0)
 		r = send_table(k, ram);
 	if (r < 0) {
@@ -47,9 +71,12 @@ static int change(struct kernel *k, struct vhi_ram *ram)
 		return r;
 	}
 	k->ram = *ram;
+	if (keep)
+		k->kept[k->num_kept++] = old;
 	kernel_place_all(k);
 	/* The kernel has flushed, and knows no address in here any more. */
-	vhi_ram_done(&old);
+	if (!keep)
+		vhi_ram_done(&old);
 	return 0;
 }
 

@@ -24,7 +24,10 @@ static int stop(struct kernel *k, uint32_t queue)
 	int r = vhi_node_call(&k->node, VHI_SCSI_CLEAR_ENDPOINT, &k->target);
 
 	(void)queue;
-	return r < 0 ? r : 0;
+	if (r < 0)
+		return r;
+	kernel_let_go(k);
+	return 0;
 }
 
 static int check(struct kernel *k, uint32_t queue)
@@ -70,6 +73,7 @@ static int probe(struct kernel *k, uint64_t features)
 static const struct kernel_kind scsi = {
     .name = "vhost-scsi",
     .whole = true,
+    .lingers = true,
     .probe = probe,
     .check = check,
     .start = start,

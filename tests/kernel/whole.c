@@ -2,6 +2,8 @@
 /* vhost-vsock and vhost-scsi: all rings run, or none. */
 #include "box.h"
 
+#include <sys/mman.h>
+
 static void test_kernel_vsock_runs_with_both_rings(void **state)
 {
 	struct box *box = *state;
@@ -164,6 +166,68 @@ static void test_kernel_scsi_clear_early(void **state)
 	assert_int_equal(shim_count(N_SCSI_CLEAR_ENDPOINT), 0);
 }
 
+static bool is_mapped(uint64_t host)
+{
+	unsigned char page;
+
+	return mincore((void *)(uintptr_t)host, 4096, &page) == 0;
+}
+
+/* A region at HIGH that is mapped from a file. */
+static void add_file(struct box *box, struct vh_region *ret, uint64_t *ret_host)
+{
+	int fd = memfd_create("guest", MFD_CLOEXEC);
+	uint64_t table[9];
+
+	*ret = box_region(box, true);
+	ret->fd = fd;
+	assert_int_equal(ftruncate(fd, (off_t)RAM_SIZE), 0);
+	shim_forget();
+	OK(vh_backend_add_region(box->backend, ret));
+	memcpy(table, shim_expect_any(N_SET_MEM_TABLE), sizeof(table));
+	close(fd);
+	*ret_host = table[7];
+	assert_true(is_mapped(*ret_host));
+}
+
+/* A request may still have addresses of memory that was taken away. */
+static void test_kernel_scsi_lingers(void **state)
+{
+	struct box *box = *state;
+	struct vh_region region;
+	uint64_t host;
+
+	box_start(box, 0, 3);
+	for (int i = 0; i < 2; i++) {
+		add_file(box, &region, &host);
+		OK(vh_backend_remove_region(box->backend, &region));
+		assert_true(is_mapped(host));
+	}
+	OK(vh_backend_set_vring_enable(box->backend, 1, false));
+	assert_int_equal(shim_count(N_SCSI_CLEAR_ENDPOINT), 1);
+	assert_false(is_mapped(host));
+	/* None has once they have stopped. */
+	add_file(box, &region, &host);
+	OK(vh_backend_remove_region(box->backend, &region));
+	assert_false(is_mapped(host));
+	OK(vh_backend_set_vring_enable(box->backend, 1, true));
+	add_file(box, &region, &host);
+	OK(vh_backend_remove_region(box->backend, &region));
+}
+
+static void test_kernel_vsock_lets_go(void **state)
+{
+	struct box *box = *state;
+	struct vh_region region;
+	uint64_t host;
+
+	OK(vh_vsock_set_guest_cid(box->backend, 5));
+	box_start(box, 0, 2);
+	add_file(box, &region, &host);
+	OK(vh_backend_remove_region(box->backend, &region));
+	assert_false(is_mapped(host));
+}
+
 static void test_kernel_scsi_names(void **state)
 {
 	struct box *box = *state;
@@ -224,6 +288,8 @@ int main(void)
 	    VSOCK(test_kernel_vsock_release),
 	    SCSI(test_kernel_scsi_endpoint),
 	    SCSI(test_kernel_scsi_clear_early),
+	    SCSI(test_kernel_scsi_lingers),
+	    VSOCK(test_kernel_vsock_lets_go),
 	    SCSI(test_kernel_scsi_names),
 	    SCSI(test_kernel_scsi_more),
 	    SCSI(test_kernel_scsi_no_iotlb),
