@@ -22,7 +22,8 @@
  *   them, when the first one is stopped or disabled.
  * - With VH_F_ACCESS_PLATFORM the kernel asks for translations: wait for
  *   vh_backend_fd() and call vh_backend_dispatch(), which calls iotlb_miss. The
- *   used ring must be in the IOTLB before the ring runs (-EFAULT).
+ *   used ring must be in the IOTLB before the ring runs (-EFAULT). All entries
+ *   go when a region does, and with vh_backend_set_mem_table().
  * - There is no config space and no status: the program has them itself.
  * - The process that calls vh_backend_set_owner() is the one whose memory
  *   the kernel uses, and no other one may go on with the handle.

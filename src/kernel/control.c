@@ -74,9 +74,11 @@ static int set_features(struct vh_backend *b, uint64_t features)
 	struct kernel *k = kernel_of(b);
 	int r = kernel_check_features(k, features);
 
-	if (r < 0)
-		return r;
-	r = vhi_node_call(&k->node, VHI_SET_FEATURES, &features);
+	/* Older drivers keep their IOTLB when the feature goes. */
+	if (r >= 0 && kernel_has_iommu(k) && !(features & VH_F_ACCESS_PLATFORM))
+		r = kernel_clear_iotlb(k);
+	if (r >= 0)
+		r = vhi_node_call(&k->node, VHI_SET_FEATURES, &features);
 	if (r < 0)
 		return r;
 	kernel_take_features(k, features);
@@ -155,6 +157,8 @@ static int reset_device(struct vh_backend *b)
 	for (uint32_t i = 0; i < k->num_queues; i++)
 		if (was_used(&k->vrings[i]))
 			reset_ring(k, i, &first);
+	if (kernel_has_iommu(k))
+		vhi_first_note(&first, kernel_clear_iotlb(k));
 	vhi_first_note(&first,
 		       vhi_node_call(&k->node, VHI_SET_FEATURES, &none));
 	k->features = 0;

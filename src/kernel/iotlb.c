@@ -13,6 +13,15 @@
 /* Misses that are told in one go, so that the caller's loop isn't held. */
 #define BURST 64
 
+#define HALF  (UINT64_C(1) << 63)
+
+int kernel_clear_iotlb(struct kernel *k)
+{
+	int r = vhi_node_iotlb_invalidate(&k->node, 0, 0, HALF);
+
+	return r < 0 ? r : vhi_node_iotlb_invalidate(&k->node, 0, HALF, HALF);
+}
+
 /* Takes the parts of an entry out again that came before one that failed. */
 static int undo(struct kernel *k, vh_gpa iova, uint64_t size, int error)
 {

@@ -97,6 +97,12 @@ void kernel_place_all(struct kernel *k);
 int kernel_check_features(struct kernel *k, uint64_t features);
 void kernel_take_features(struct kernel *k, uint64_t features);
 
+/*
+ * Takes all entries out of the IOTLB, which lead to addresses of this process.
+ * The driver asks for those that it needs.
+ */
+int kernel_clear_iotlb(struct kernel *k);
+
 /* The rings have stopped: nobody has an address of an earlier table. */
 void kernel_let_go(struct kernel *k);
 

@@ -55,8 +55,11 @@ void kernel_let_go(struct kernel *k)
 	k->kept = NULL;
 }
 
-/* Takes ram over, or gives it up if the kernel doesn't like it. */
-static int change(struct kernel *k, struct vhi_ram *ram)
+/*
+ * Takes ram over, or gives it up if the kernel doesn't like it. loses: not all
+ * that was there is in there.
+ */
+static int change(struct kernel *k, struct vhi_ram *ram, bool loses)
 {
 	bool keep = k->kind->lingers && kernel_is_active(k);
 	struct vhi_ram old = k->ram;
@@ -64,6 +67,8 @@ static int change(struct kernel *k, struct vhi_ram *ram)
 
 	if (r >= 0 && keep)
 		r = make_room(k);
+	if (r >= 0 && loses && kernel_has_iommu(k))
+		r = kernel_clear_iotlb(k);
 	if (r >= 0)
 		r = send_table(k, ram);
 	if (r < 0) {
@@ -89,7 +94,7 @@ int kernel_set_mem_table(struct vh_backend *b, const struct vh_region regions[],
 	int r =
 	    vhi_ram_add(&nothing, regions, count, &k->rules, &b->fault, &ram);
 
-	return r < 0 ? r : change(k, &ram);
+	return r < 0 ? r : change(k, &ram, k->ram.count > 0);
 }
 
 int kernel_add_region(struct vh_backend *b, const struct vh_region *region)
@@ -98,7 +103,7 @@ int kernel_add_region(struct vh_backend *b, const struct vh_region *region)
 	struct vhi_ram ram;
 	int r = vhi_ram_add(&k->ram, region, 1, &k->rules, &b->fault, &ram);
 
-	return r < 0 ? r : change(k, &ram);
+	return r < 0 ? r : change(k, &ram, false);
 }
 
 int kernel_remove_region(struct vh_backend *b, const struct vh_region *region)
@@ -108,7 +113,7 @@ int kernel_remove_region(struct vh_backend *b, const struct vh_region *region)
 	unsigned int at;
 	int r = vhi_ram_remove(&k->ram, region, &b->fault, &ram, &at);
 
-	return r < 0 ? r : change(k, &ram);
+	return r < 0 ? r : change(k, &ram, true);
 }
 
 static bool has_room(const struct vh_dirty_log *log, vh_gpa guest,

@@ -323,7 +323,8 @@ int vdpa_check(struct vh_backend *b)
 }
 
 /* A number that older kernels don't tell, which is then what *ret was. */
-static int ask(struct vdpa *v, enum vhi_call call, uint32_t max, uint32_t *ret)
+static int ask(struct vdpa *v, enum vhi_call call, uint32_t min, uint32_t max,
+	       uint32_t *ret)
 {
 	uint32_t value = 0;
 	int r = vhi_node_call(&v->node, call, &value);
@@ -334,7 +335,7 @@ static int ask(struct vdpa *v, enum vhi_call call, uint32_t max, uint32_t *ret)
 	}
 	if (r < 0)
 		return r;
-	if (value > max)
+	if (value < min || value > max)
 		return vhi_node_nonsense(&v->node, call, "number", value);
 	*ret = value;
 	return 1;
@@ -388,20 +389,18 @@ static int ask_all(struct vdpa *v, uint32_t num_queues)
 	if (r >= 0)
 		r = ask_ring_size(v);
 	if (r >= 0)
-		r = ask(v, VHI_VDPA_GET_CONFIG_SIZE, MAX_CONFIG_SIZE,
+		r = ask(v, VHI_VDPA_GET_CONFIG_SIZE, 0, MAX_CONFIG_SIZE,
 			&v->config_size);
 	v->knows_config_size = r > 0;
 	if (r >= 0)
-		r = ask(v, VHI_VDPA_GET_GROUP_NUM, MAX_QUEUES, &v->num_groups);
+		r = ask(v, VHI_VDPA_GET_GROUP_NUM, 1, MAX_QUEUES,
+			&v->num_groups);
 	if (r >= 0)
-		r = ask(v, VHI_VDPA_GET_AS_NUM, MAX_QUEUES, &v->num_spaces);
+		r = ask(v, VHI_VDPA_GET_AS_NUM, 1, MAX_QUEUES, &v->num_spaces);
 	if (r >= 0)
-		r = ask(v, VHI_VDPA_GET_VQS_COUNT, MAX_QUEUES, &num_queues);
+		r = ask(v, VHI_VDPA_GET_VQS_COUNT, 1, MAX_QUEUES, &num_queues);
 	if (r < 0)
 		return r;
-	if (r > 0 && (num_queues == 0 || !v->num_groups || !v->num_spaces))
-		return vhi_node_nonsense(&v->node, VHI_VDPA_GET_VQS_COUNT,
-					 "queues, groups or spaces", 0);
 	if (num_queues == 0 || num_queues > MAX_QUEUES)
 		return vhi_fault(&v->backend.fault, VH_FAULT_CALLER, -EINVAL,
 				 NULL,

@@ -128,6 +128,50 @@ static void test_kernel_iotlb_invalidate_to_the_end(void **state)
 	shim_expect_nothing();
 }
 
+static void expect_clear(void)
+{
+	shim_expect_iotlb(1, 0, 3, 0, UINT64_C(1) << 63, 0, 0);
+	shim_expect_iotlb(1, 0, 3, UINT64_C(1) << 63, UINT64_C(1) << 63, 0, 0);
+}
+
+/* Entries are addresses of this process: no memory goes under them. */
+static void test_kernel_iotlb_without_memory(void **state)
+{
+	struct box *box = *state;
+	struct vh_backend *b = box->backend;
+	struct vh_region low = box_region(box, false);
+	struct vh_region high = box_region(box, true);
+
+	box_prepare(box, VH_F_ACCESS_PLATFORM, 0);
+	OK(vh_backend_add_region(b, &high));
+	shim_expect_any(N_SET_MEM_TABLE);
+	OK(vh_backend_remove_region(b, &low));
+	expect_clear();
+	shim_expect_any(N_SET_MEM_TABLE);
+	shim_fail(SHIM_WRITE, EFAULT);
+	box_fails(box, vh_backend_set_mem_table(b, &low, 1), -EFAULT);
+	assert_int_equal(shim_count(N_SET_MEM_TABLE), 2);
+	shim_fail(SHIM_WRITE, 0);
+	shim_forget();
+	OK(vh_backend_set_mem_table(b, &low, 1));
+	expect_clear();
+	shim_expect_any(N_SET_MEM_TABLE);
+	OK(vh_backend_set_features(b, 0));
+	shim_expect_any(N_GET_FEATURES);
+	expect_clear();
+	shim_expect_u64(N_SET_FEATURES, 0);
+	OK(vh_backend_remove_region(b, &low));
+	shim_expect_any(N_SET_MEM_TABLE);
+	OK(vh_backend_set_features(b, VH_F_ACCESS_PLATFORM));
+	shim_forget();
+	OK(vh_backend_reset_device(b));
+	shim_expect_2(N_SET_VRING_KICK, 0, UINT32_MAX);
+	shim_expect_2(N_SET_VRING_BASE, 0, 0);
+	expect_clear();
+	shim_expect_u64(N_SET_FEATURES, 0);
+	shim_expect_nothing();
+}
+
 struct misses {
 	int count;
 	vh_gpa iova;
@@ -216,6 +260,7 @@ int main(void)
 	    CASE(test_kernel_iotlb_update),
 	    CASE(test_kernel_iotlb_update_half_way),
 	    CASE(test_kernel_iotlb_invalidate_to_the_end),
+	    CASE(test_kernel_iotlb_without_memory),
 	    CASE(test_kernel_iotlb_miss),
 	    cmocka_unit_test_setup_teardown(test_kernel_nothing_to_dispatch,
 					    box_scsi, box_free),

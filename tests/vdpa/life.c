@@ -118,6 +118,7 @@ static void test_vdpa_open_nonsense(void **state)
 	    {N_VDPA_GET_VQS_COUNT, {65537}, 4},
 	    {N_VDPA_GET_VQS_COUNT, {UINT32_MAX}, 4},
 	    {N_VDPA_GET_GROUP_NUM, {0}, 4},
+	    {N_VDPA_GET_AS_NUM, {0}, 4},
 	    {N_VDPA_GET_AS_NUM, {UINT32_MAX}, 4},
 	    {N_VDPA_GET_CONFIG_SIZE, {UINT32_MAX}, 4},
 	    {N_VDPA_GET_IOVA_RANGE, {5, 4}, 16},
@@ -132,6 +133,10 @@ static void test_vdpa_open_nonsense(void **state)
 		shim_reset();
 		opts.fd = shim_fd();
 		box_answers(0);
+		/* No other number is to be the one that can't be. */
+		if (lies[i].number != N_VDPA_GET_VQS_COUNT)
+			shim_fail(N_VDPA_GET_VQS_COUNT, ENOTTY);
+		opts.num_queues = 2;
 		shim_answer(lies[i].number, lies[i].value, lies[i].size);
 		assert_int_equal(vh_vdpa_open(&opts, &fault, &b), -EPROTO);
 		assert_int_equal(fault.code, VH_FAULT_MSG_REPLY);
