@@ -20,6 +20,7 @@ struct ring {
 	bool enabled;
 	bool running;
 	bool lost;	 /* nobody knows where it is */
+	bool tracked;	 /* but the in-flight area */
 	bool call_again; /* whoever served it may have died before it called */
 	uint32_t base;
 	int kick, call, err;
@@ -130,6 +131,8 @@ void vhi_frontend_parts(const struct vh_frontend *f, const struct ring *ring,
 			struct part parts[RING_PARTS]);
 
 /* ring.c */
+/* What the driver said of it. */
+void vhi_frontend_forget_ring(struct ring *ring);
 int vhi_frontend_check_rings(struct vh_frontend *f, const char *step);
 int vhi_frontend_ring_up(struct vh_frontend *f, uint32_t queue,
 			 const char *step);

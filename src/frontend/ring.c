@@ -90,9 +90,9 @@ static int check_place(struct vh_frontend *f, uint32_t queue,
 	return 0;
 }
 
-static void forget_place(struct ring *ring)
+void vhi_frontend_forget_ring(struct ring *ring)
 {
-	ring->set = ring->lost = ring->call_again = false;
+	ring->set = ring->lost = ring->tracked = ring->call_again = false;
 	ring->place = (struct vh_frontend_ring){0};
 	ring->base = 0;
 }
@@ -114,7 +114,7 @@ int vh_frontend_set_ring(struct vh_frontend *frontend, uint32_t queue,
 		    f->started ? "the device is started"
 			       : "features weren't negotiated yet");
 	if (!place) {
-		forget_place(ring);
+		vhi_frontend_forget_ring(ring);
 		return 0;
 	}
 	r = vhi_opts_copy(&new.place, sizeof(new.place), place);
@@ -124,7 +124,7 @@ int vh_frontend_set_ring(struct vh_frontend *frontend, uint32_t queue,
 	r = check_place(f, queue, &new);
 	if (r < 0)
 		return r;
-	forget_place(ring);
+	vhi_frontend_forget_ring(ring);
 	ring->place = new.place;
 	ring->set = ring->enabled = true;
 	ring->base =
@@ -317,7 +317,7 @@ int vhi_frontend_ring_down(struct vh_frontend *f, uint32_t queue,
 	if (r < 0)
 		return vhi_frontend_failed(f, step, "get_vring_base", queue, r);
 	ring->base = base;
-	ring->running = false;
+	ring->running = ring->tracked = false;
 	return 0;
 }
 
@@ -334,6 +334,7 @@ void vhi_frontend_ring_died(struct vh_frontend *f, uint32_t queue, bool tracked)
 	uint16_t shown;
 
 	tracked &= f->area_fd >= 0;
+	ring->tracked = tracked;
 	ring->running = false;
 	ring->call_again = true;
 	ring->lost = is_packed(f) ? !tracked : true;
@@ -392,6 +393,6 @@ int vh_frontend_set_base(struct vh_frontend *frontend, uint32_t queue,
 		    "split ring doesn't have",
 		    queue, base);
 	ring->base = base;
-	ring->lost = false;
+	ring->lost = ring->tracked = false;
 	return 0;
 }

@@ -20,6 +20,19 @@ static uint16_t largest_ring(const struct vh_frontend *f)
 	return (uint16_t)most;
 }
 
+/* What died knows of its requests nothing but what is in the area. */
+static int check_area_is_free(struct vh_frontend *f, const char *step)
+{
+	for (uint32_t q = 0; q < f->opts.num_queues; q++)
+		if (f->rings[q].tracked)
+			return vhi_frontend_refuse(
+			    f, VH_FAULT_MSG_STATE, -ENOTRECOVERABLE, q,
+			    "%s: the in-flight area has requests of queue %u, "
+			    "and is too small for a ring that was set since",
+			    step, q);
+	return 0;
+}
+
 /* The back-end makes the area, and we keep it for whoever comes after. */
 static int make_area(struct vh_frontend *f, const char *step)
 {
@@ -31,6 +44,9 @@ static int make_area(struct vh_frontend *f, const char *step)
 
 	if (f->area_fd >= 0 && f->area.queue_size >= area.queue_size)
 		return 0;
+	r = check_area_is_free(f, step);
+	if (r < 0)
+		return r;
 	r = vh_backend_get_inflight(f->backend, &area, &fd);
 	if (r < 0)
 		return vhi_frontend_failed(f, step, "get_inflight",
@@ -259,13 +275,8 @@ static void forget_driver(struct vh_frontend *f)
 	f->started = f->negotiated = f->agreed = false;
 	f->features = 0;
 	drop_area(f);
-	for (uint32_t q = 0; q < f->opts.num_queues; q++) {
-		struct ring *ring = &f->rings[q];
-
-		ring->set = ring->lost = ring->call_again = false;
-		ring->place = (struct vh_frontend_ring){0};
-		ring->base = 0;
-	}
+	for (uint32_t q = 0; q < f->opts.num_queues; q++)
+		vhi_frontend_forget_ring(&f->rings[q]);
 	forget_faults(f);
 }
 

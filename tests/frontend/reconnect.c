@@ -85,6 +85,46 @@ static void test_frontend_reconnect_with_requests_in_flight(void **state)
 	vm_works(vm);
 }
 
+static void drive_other(struct vm *vm, uint32_t num)
+{
+	VH_OPTS(vh_driver_queue_opts, opts);
+
+	opts.num = num;
+	opts.ring_at = VM_GUEST(0) + 0x10000;
+	vh_driver_queue_free(vm->driver[1]);
+	vm->driver[1] = NULL;
+	assert_int_equal(
+	    vh_frontend_drive(vm->frontend, 1, &opts, &vm->driver[1]), 0);
+}
+
+/* A larger ring wants another area; what is in the old one isn't lost. */
+static void test_frontend_reconnect_outgrows_the_area(void **state)
+{
+	struct vm *vm = *state;
+
+	vm_boot(vm);
+	echo_hold(vm->echo);
+	vm_send(vm, 0, VM_BUFFERS);
+	assert_int_equal(echo_wait_held(vm->echo, 1), 0);
+	die(vm);
+	assert_int_equal(vh_frontend_stop(vm->frontend), 0);
+	drive_other(vm, 2 * VM_QUEUE_SIZE);
+	assert_int_equal(vh_frontend_start(vm->frontend), 0);
+	vm_assert_fault(vm, reconnect(vm), -ENOTRECOVERABLE,
+			"the in-flight area has requests of queue 0");
+	assert_int_equal(vh_frontend_stop(vm->frontend), 0);
+	drive_other(vm, VM_QUEUE_SIZE);
+	assert_int_equal(vh_frontend_start(vm->frontend), 0);
+	assert_int_equal(reconnect(vm), 0);
+	vm_receive(vm, 0, VM_BUFFERS);
+	vm_works(vm);
+	/* Nothing is in it: now there may be a larger one. */
+	assert_int_equal(vh_frontend_stop(vm->frontend), 0);
+	drive_other(vm, 2 * VM_QUEUE_SIZE);
+	assert_int_equal(vh_frontend_start(vm->frontend), 0);
+	vm_works(vm);
+}
+
 static void test_frontend_reconnect_packed(void **state)
 {
 	struct vm *vm = *state;
@@ -449,6 +489,7 @@ int main(void)
 	    TEST_UNTRACKED(test_frontend_reconnect_goes_on),
 	    TEST(test_frontend_reconnect_spoiled_descriptors),
 	    TEST(test_frontend_reconnect_with_requests_in_flight),
+	    TEST(test_frontend_reconnect_outgrows_the_area),
 	    TEST(test_frontend_reconnect_packed),
 	    TEST_UNTRACKED(test_frontend_reconnect_untracked),
 	    TEST_UNTRACKED(test_frontend_reconnect_in_order_needs_no_tracking),
