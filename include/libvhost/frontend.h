@@ -87,6 +87,11 @@ struct vh_frontend_opts {
 	const struct vh_backend_events *requests;
 	void *user; /* for each of them */
 	struct vh_log log;
+	/*
+	 * A network device: the back-end may count pairs of queues, and so
+	 * have twice as many as it says.
+	 */
+	bool pairs;
 };
 
 /* Where a driver put a ring, in guest addresses. */

@@ -73,7 +73,7 @@ static int check_opts(struct vh_frontend_opts *opts, struct vh_fault *fault)
 /* A back-end without this request has as many as it takes. */
 static int check_queues(struct vh_frontend *f, const char *step)
 {
-	uint32_t queues;
+	uint32_t queues, each = f->opts.pairs ? 2 : 1;
 	int r = vh_backend_get_queue_num(f->backend, &queues);
 
 	if (r == -EOPNOTSUPP)
@@ -81,11 +81,11 @@ static int check_queues(struct vh_frontend *f, const char *step)
 	if (r < 0)
 		return vhi_frontend_failed(f, step, "get_queue_num",
 					   VH_FAULT_NO_QUEUE, r);
-	if (queues < f->opts.num_queues)
+	if (queues < (f->opts.num_queues + each - 1) / each)
 		return vhi_frontend_refuse(
 		    f, VH_FAULT_CALLER, -ERANGE, VH_FAULT_NO_QUEUE,
-		    "%s: %u queues are wanted, the back-end has %u", step,
-		    f->opts.num_queues, queues);
+		    "%s: %u queues are wanted, the back-end has %u%s", step,
+		    f->opts.num_queues, queues, each > 1 ? " pairs" : "");
 	return 0;
 }
 

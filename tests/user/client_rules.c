@@ -14,7 +14,6 @@
 #include <bytes.h>
 #include <cmocka.h>
 #include <errno.h>
-#include <libvhost/frontend.h>
 #include <string.h>
 #include <sys/eventfd.h>
 
@@ -352,43 +351,6 @@ static void test_user_client_rules_of_tables(void **state)
 	change_memory(false);
 }
 
-/*
- * A front-end replaces the only region: the back-end is never without memory,
- * which not all survive.
- */
-static void test_user_client_rules_of_a_table_replaced(void **state)
-{
-	VH_OPTS(vh_frontend_opts, opts);
-	struct vh_region regions[2];
-	struct vh_frontend *f;
-	struct script script;
-	struct vh_backend *b;
-	int fd = memory_file();
-
-	(void)state;
-	open_script(&script, 0x1ffff & ~FE_PF_MEM_SLOTS, &b);
-	assert_int_equal(vh_backend_capabilities(b) & VH_CAP_REGIONS, 0);
-	opts.num_queues = 1;
-	assert_int_equal(vh_frontend_new(b, &opts, NULL, &f), 0);
-	for (unsigned int i = 0; i < 2; i++) {
-		regions[i] = memory_region(fd, i);
-		assert_int_equal(vh_frontend_set_memory(f, &regions[i], 1), 0);
-	}
-	assert_int_equal(script_times(&script, FE_SET_MEM_TABLE), 2);
-	for (unsigned int i = 0, table = 0; i < script.count; i++) {
-		const struct script_entry *entry = &script.log[i];
-
-		if (entry->id != FE_SET_MEM_TABLE)
-			continue;
-		assert_int_equal(get32(entry->payload), 1);
-		assert_int_equal(get64(entry->payload + 8),
-				 regions[table++].guest);
-	}
-	vh_frontend_free(f);
-	close_script(&script, b);
-	close(fd);
-}
-
 /* More than a table holds goes by slots, and only what is new. */
 static void test_user_client_rules_of_large_tables(void **state)
 {
@@ -554,7 +516,6 @@ int main(void)
 	    cmocka_unit_test(test_user_client_rules_of_iovas_half_way),
 	    cmocka_unit_test(test_user_client_rules_of_slots),
 	    cmocka_unit_test(test_user_client_rules_of_tables),
-	    cmocka_unit_test(test_user_client_rules_of_a_table_replaced),
 	    cmocka_unit_test(test_user_client_rules_of_large_tables),
 	    cmocka_unit_test(test_user_client_rules_of_release),
 	    cmocka_unit_test(test_user_client_rules_of_order),
