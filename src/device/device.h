@@ -106,7 +106,8 @@ struct vh_worker {
 	/* W */
 	bool begun; /* worker_start was called */
 	struct vhi_notifier logged;
-	bool again; /* the device has more to do */
+	bool guarded; /* in a round, or a task */
+	bool again;   /* the device has more to do */
 	void *user;
 	struct vhi_task *waiting;
 	unsigned int active_count;
@@ -186,6 +187,8 @@ int vhi_worker_begin(struct vh_worker *worker);
 void vhi_worker_stop(struct vh_worker *worker);
 void vhi_worker_round(struct vh_worker *worker, int timeout_ms);
 void vhi_worker_stay_ready(struct vh_worker *worker);
+/* W: there is something new to do, perhaps between two rounds. */
+void vhi_worker_look(const struct vh_worker *worker);
 /* W: takes what other threads have completed. */
 void vhi_worker_take_remote(struct vh_worker *worker);
 /* W: what touches guest memory goes between these two. */

@@ -11,20 +11,26 @@
 
 struct move {
 	struct vh_memory *memory;
-	bool drain; /* wait until nothing uses earlier maps */
+	bool drain;  /* wait until nothing uses earlier maps */
+	bool *moved; /* by queue: it has the new map */
 };
 
 /* W: one queue; VHI_AGAIN while it must be asked again. */
 static int move_queue(struct vh_queue *queue, const struct move *move)
 {
-	int r = vh_virtqueue_set_memory(queue->ring, move->memory);
+	int r = 0;
 
+	if (!move->moved[queue->index])
+		r = vh_virtqueue_set_memory(queue->ring, move->memory);
 	if (r == -EAGAIN)
 		return VHI_AGAIN;
 	if (r < 0)
 		vhi_queue_check(queue);
-	vhi_queue_look_again(queue, move->memory);
-	vhi_queue_activate(queue);
+	if (!move->moved[queue->index]) {
+		vhi_queue_look_again(queue, move->memory);
+		vhi_queue_activate(queue);
+	}
+	move->moved[queue->index] = true;
 	if (move->drain && vh_virtqueue_holds_old_memory(queue->ring))
 		return VHI_AGAIN;
 	return 0;
@@ -48,7 +54,8 @@ static int run_move(struct vh_worker *worker, void *arg)
 
 void vhi_device_move(struct vh_device *device, bool drain)
 {
-	struct move move = {.memory = vhi_device_map(device), .drain = drain};
+	bool moved[VH_DEVICE_MAX_QUEUES] = {false};
+	struct move move = {vhi_device_map(device), drain, moved};
 
 	for (uint32_t i = 0; i < device->num_workers; i++) {
 		struct vh_worker *worker = &device->workers[i];

@@ -167,6 +167,7 @@ static void touch(struct vh_queue *queue)
 		return;
 	queue->touched = true;
 	worker->touched[worker->touched_count++] = queue;
+	vhi_worker_look(worker);
 }
 
 void vhi_queue_publish(struct vh_queue *queue)

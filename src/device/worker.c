@@ -94,7 +94,7 @@ void vhi_worker_done(struct vh_worker *worker)
 
 void vhi_worker_guard(struct vh_worker *worker)
 {
-	(void)worker;
+	worker->guarded = true;
 	vhi_memory_guard_begin();
 }
 
@@ -127,6 +127,7 @@ static void break_queues(struct vh_worker *worker)
 void vhi_worker_unguard(struct vh_worker *worker)
 {
 	vhi_memory_guard_end();
+	worker->guarded = false;
 	if (__builtin_expect(vhi_memory_guard_hit(NULL), 0))
 		memory_vanished(worker);
 	if (__builtin_expect(__atomic_load_n(&worker->device->memory_vanished,
@@ -186,12 +187,17 @@ static unsigned int run_active(struct vh_worker *worker)
 	return chains;
 }
 
+/* Something is left to do, even if nobody wakes us. */
+static bool has_work(const struct vh_worker *worker)
+{
+	return worker->active_count || worker->touched_count || worker->again;
+}
+
 void vhi_worker_round(struct vh_worker *worker, int timeout_ms)
 {
 	unsigned int chains = 0;
 
-	wait_events(worker,
-		    worker->active_count || worker->again ? 0 : timeout_ms);
+	wait_events(worker, has_work(worker) ? 0 : timeout_ms);
 	worker->again = false;
 	if (worker->watch_fired) {
 		worker->watch_fired = false;
@@ -202,7 +208,8 @@ void vhi_worker_round(struct vh_worker *worker, int timeout_ms)
 		vhi_worker_take_remote(worker);
 		chains += run_active(worker);
 		settle(worker);
-		if (!worker->active_count || vhi_worker_is_wanted(worker))
+		if (!worker->active_count || worker->again ||
+		    vhi_worker_is_wanted(worker))
 			break;
 	}
 	vhi_worker_run_tasks(worker);
@@ -216,7 +223,14 @@ void vhi_worker_round(struct vh_worker *worker, int timeout_ms)
  */
 void vhi_worker_stay_ready(struct vh_worker *worker)
 {
-	if (!worker->threaded && (worker->active_count || worker->again))
+	if (!worker->threaded && has_work(worker))
+		vhi_eventfd_signal(worker->wake);
+}
+
+/* A round that is under way looks at what there is when it ends. */
+void vhi_worker_look(const struct vh_worker *worker)
+{
+	if (!worker->guarded)
 		vhi_eventfd_signal(worker->wake);
 }
 
@@ -308,6 +322,7 @@ void vh_worker_unwatch(struct vh_worker *worker)
 void vh_worker_again(struct vh_worker *worker)
 {
 	worker->again = true;
+	vhi_worker_look(worker);
 }
 
 void *vh_worker_user(const struct vh_worker *worker)

@@ -25,15 +25,22 @@ void rig_open(struct rig *rig, uint32_t workers, uint64_t features,
 	      rig_process *process)
 {
 	VH_OPTS(vh_device_ops, ops);
+
+	ops.process = process;
+	rig_open_ops(rig, workers, features, &ops);
+}
+
+void rig_open_ops(struct rig *rig, uint32_t workers, uint64_t features,
+		  const struct vh_device_ops *ops)
+{
 	VH_OPTS(vh_device_opts, opts);
 	struct vh_region region = {.size = RIG_MEMORY};
 
 	memset(rig, 0, sizeof(*rig));
 	rig->own_loop = !workers;
-	ops.process = process;
 	opts.num_queues = RIG_QUEUES;
 	opts.workers = workers;
-	assert_int_equal(vh_device_new(&ops, &opts, rig, &rig->backend), 0);
+	assert_int_equal(vh_device_new(ops, &opts, rig, &rig->backend), 0);
 	rig->fd = memfd_create("guest", MFD_CLOEXEC);
 	assert_int_equal(ftruncate(rig->fd, (off_t)RIG_MEMORY), 0);
 	rig->memory = mmap(NULL, RIG_MEMORY, PROT_READ | PROT_WRITE, MAP_SHARED,

@@ -37,9 +37,14 @@ struct rig {
 	int calls[RIG_QUEUES];
 };
 
-/* With features, besides VERSION_1. workers 0: the test's own loop. */
+/*
+ * With features, besides VERSION_1. workers 0: the test's own loop. The device
+ * is given the rig for its user.
+ */
 void rig_open(struct rig *rig, uint32_t workers, uint64_t features,
 	      rig_process *process);
+void rig_open_ops(struct rig *rig, uint32_t workers, uint64_t features,
+		  const struct vh_device_ops *ops);
 void rig_close(struct rig *rig);
 
 /* Both queues; flags are those of their addresses. */
