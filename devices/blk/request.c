@@ -46,9 +46,12 @@ static inline struct blk_request *take_request(struct blk_queue *queue)
 	return request;
 }
 
-/* The last step of every request: status byte, slot, ring. */
-static inline void answer(struct blk_request *request, uint8_t status,
-			  uint32_t written)
+/*
+ * The last step of every request: status byte, slot, ring. The status is behind
+ * all other writable bytes, so the whole of them counts as written, whatever
+ * was read: a log of less wouldn't have the status.
+ */
+static inline void answer(struct blk_request *request, uint8_t status)
 {
 	struct blk_queue *queue = request->queue;
 	struct vh_chain *chain = request->chain;
@@ -58,7 +61,7 @@ static inline void answer(struct blk_request *request, uint8_t status,
 	__atomic_store_n(request->status, status, __ATOMIC_RELAXED);
 	request->next = queue->free;
 	queue->free = request;
-	vh_queue_complete(queue->queue, chain, written + 1);
+	vh_queue_complete(queue->queue, chain, chain->writable_size + 1);
 }
 
 COLD static const char *op_name(uint8_t op)
@@ -79,25 +82,22 @@ COLD static void answer_failed(struct blk_request *request, int error)
 		      op_name(request->op), request->total, request->left,
 		      (unsigned long long)request->offset,
 		      blk_error_text(-error));
-	answer(request, BLK_S_IOERR, 0);
+	answer(request, BLK_S_IOERR);
 }
 
 void blk_request_done(struct blk_request *request, int error)
 {
 	struct blk_counters *counters = &request->queue->worker->counters;
-	uint32_t written = 0;
 
 	if (UNLIKELY(error)) {
 		answer_failed(request, error);
 		return;
 	}
-	if (request->op == BLK_OP_READ) {
-		written = request->total;
-		blk_count(&counters->bytes_read, written);
-	} else if (request->op == BLK_OP_WRITE) {
+	if (request->op == BLK_OP_READ)
+		blk_count(&counters->bytes_read, request->total);
+	else if (request->op == BLK_OP_WRITE)
 		blk_count(&counters->bytes_written, request->total);
-	}
-	answer(request, BLK_S_OK, written);
+	answer(request, BLK_S_OK);
 }
 
 /*
@@ -161,17 +161,15 @@ static inline uint8_t *take_status(struct vh_chain *chain)
 /* Without a whole header or without a status byte: nothing can be told. */
 COLD static void refuse_chain(struct blk_queue *queue, struct vh_chain *chain)
 {
-	uint32_t written = 0;
+	uint32_t written = chain->writable_size;
 
 	blk_count(&queue->worker->counters.errors, 1);
 	vh_queue_warn(queue->queue, VH_FAULT_REQUEST, BLK_SECTION,
 		      "a request has %u readable and %u writable bytes; it "
 		      "needs at least 16 and 1",
 		      chain->readable_size, chain->writable_size);
-	if (chain->writable_size) {
+	if (written)
 		*take_status(chain) = BLK_S_IOERR;
-		written = 1;
-	}
 	vh_queue_complete(queue->queue, chain, written);
 }
 
@@ -180,7 +178,7 @@ COLD static void refuse(struct blk_request *request, uint8_t status,
 {
 	vh_queue_warn(request->queue->queue, VH_FAULT_REQUEST, BLK_SECTION,
 		      "%s: %llu", why, (unsigned long long)value);
-	answer(request, status, 0);
+	answer(request, status);
 }
 
 /*
@@ -272,7 +270,7 @@ static void start_get_id(struct blk_request *request)
 		memcpy(chain->writable[i].iov_base, blk->serial + done, n);
 		done += (uint32_t)n;
 	}
-	answer(request, BLK_S_OK, done);
+	answer(request, BLK_S_OK);
 }
 
 /*

@@ -288,7 +288,7 @@ static struct outcome predict(const struct blk *blk, const struct request *r)
 	if (r->writable_size == 0)
 		return outcome;
 	outcome.status = predict_status(blk, r, &outcome);
-	outcome.written = outcome.read + 1;
+	outcome.written = r->writable_size; /* the status is the last */
 	return outcome;
 }
 
