@@ -53,6 +53,7 @@ static void process(void *user, struct vh_queue *queue,
 static void flush(void *user, struct vh_worker *worker)
 {
 	struct blk_worker *own = vh_worker_user(worker);
+	bool enough;
 
 	(void)user;
 	if (!own)
@@ -61,9 +62,11 @@ static void flush(void *user, struct vh_worker *worker)
 		blk_worker_go_on(own);
 	if (own->storage->flush)
 		own->storage->flush(own);
-	own->moved = 0;
+	enough = own->moved >= BLK_STEPS_AT_ONCE;
+	if (enough)
+		own->moved = 0;
 	/* If there is no room, what is under way will wake us. */
-	if (own->waiting && blk_worker_has_room(own))
+	if (enough || (own->waiting && blk_worker_has_room(own)))
 		vh_worker_again(worker);
 }
 

@@ -91,7 +91,7 @@ struct blk_worker {
 	/* steps.c: queues with requests that wait for their next step */
 	struct blk_queue *waiting;
 	struct blk_queue *last_waiting;
-	uint64_t moved;	    /* bytes that were started since the last flush */
+	uint64_t moved;	    /* bytes that were started since others' turn */
 	uint64_t under_way; /* bytes that the kernel has got */
 } __attribute__((aligned(128)));
 

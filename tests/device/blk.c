@@ -161,10 +161,32 @@ static void test_device_blk_every_status_is_logged(void **state)
 	close(fd);
 }
 
+/* 4 MiB, and what belongs to the burst that reached that. */
+static void test_device_blk_others_have_their_turn(void **state)
+{
+	const unsigned int all = 80, burst = VH_VIRTQUEUE_BURST;
+	struct disk disk;
+	unsigned int n;
+
+	(void)state;
+	open_disk(&disk, 0);
+	put_header(&disk, VIRTIO_BLK_T_IN, 0);
+	for (unsigned int i = 0; i < all; i++)
+		offer(&disk, DATA_SIZE);
+	kick(&disk);
+	for (unsigned int done = 0; done < all; done += n) {
+		assert_int_equal(vh_device_dispatch(disk.backend), 0);
+		n = collect(&disk);
+		assert_in_range(n, 1, burst);
+	}
+	close_disk(&disk);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_device_blk_every_status_is_logged),
+	    cmocka_unit_test(test_device_blk_others_have_their_turn),
 	};
 
 	return cmocka_run_group_tests_name("device-blk", tests, NULL, NULL);
