@@ -186,6 +186,8 @@ static int first_attach(struct vh_virtqueue *queue, struct vh_fault *fault)
 		vhi_fault(fault, VH_FAULT_SYSTEM, r, "Inflight I/O tracking",
 			  "queue %u: no memory to track requests",
 			  queue->index);
+	if (r == 0)
+		log_mended_ring(queue);
 	return r;
 }
 

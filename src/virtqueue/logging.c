@@ -142,6 +142,16 @@ void log_first_descriptor(struct vh_virtqueue *queue)
 	log_flush(queue);
 }
 
+void log_mended_ring(struct vh_virtqueue *queue)
+{
+	if (!queue->log.on || !queue->is_packed || !queue->inflight.area ||
+	    !queue->ring_memory)
+		return;
+	log_place(queue, queue->descriptors_at,
+		  queue->num * (uint64_t)sizeof(struct raw_descriptor));
+	log_flush(queue);
+}
+
 void log_flush(struct vh_virtqueue *queue)
 {
 	if (queue->epoch->log)
@@ -169,6 +179,7 @@ int vh_virtqueue_set_log(struct vh_virtqueue *queue, struct vh_dirty_log *log,
 		return r;
 	queue->log.on = log && ring;
 	queue->log.at = ring_at;
+	log_mended_ring(queue);
 	queue_choose(queue);
 	return 0;
 }

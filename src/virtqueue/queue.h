@@ -343,6 +343,8 @@ void log_written(struct vh_virtqueue *queue, const struct slot *slot,
 /* size bytes of the ring, at offset in its logged area, will be shown. */
 void log_ring(struct vh_virtqueue *queue, uint64_t offset, uint64_t size);
 void log_descriptor(struct vh_virtqueue *queue, uint32_t place);
+/* A packed ring, which taking up its requests after a crash may have mended. */
+void log_mended_ring(struct vh_virtqueue *queue);
 /* The one that publish has just stored. */
 void log_first_descriptor(struct vh_virtqueue *queue);
 /* Marks all that before the driver is shown what was logged. */

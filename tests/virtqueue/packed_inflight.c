@@ -5,6 +5,8 @@
  */
 #include "packed_area.h"
 #include <errno.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #define NUM 8
 
@@ -358,6 +360,105 @@ static void test_virtqueue_packed_inflight_forgotten(void **state)
 	close_all(&p, area);
 }
 
+struct log {
+	struct vh_dirty_log *log;
+	uint8_t *bits;
+};
+
+static void open_log(struct log *log)
+{
+	int fd = memfd_create("log", MFD_CLOEXEC);
+
+	assert_true(fd >= 0);
+	assert_int_equal(ftruncate(fd, 4096), 0);
+	log->bits = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	assert_true(log->bits != MAP_FAILED);
+	assert_int_equal(vh_dirty_log_new(fd, 0, 4096, NULL, &log->log), 0);
+	close(fd);
+}
+
+static void close_log(struct log *log)
+{
+	vh_dirty_log_unref(log->log);
+	munmap(log->bits, 4096);
+}
+
+/* All of the ring was offered and is used, but for the first to be shown. */
+static void crash_before_showing(struct packed_box *p, struct area *area)
+{
+	struct vh_chain *chains[NUM];
+
+	open_both(p, area, fresh);
+	for (unsigned int id = 0; id < NUM; id++)
+		send_list(p, id, 1);
+	assert_int_equal(vh_virtqueue_pop(p->box.queue, chains, NUM), NUM);
+	for (unsigned int id = 0; id < NUM; id++)
+		vh_virtqueue_push(p->box.queue, chains[id], 0);
+	assert_int_not_equal(packed_flags(p, 1) & F_USED, 0);
+	crash(p);
+}
+
+static void expect_logged(struct packed_box *p, const struct log *log)
+{
+	assert_int_equal(packed_flags(p, 1) & F_USED, 0);
+	assert_int_not_equal(log->bits[BOX_DESCRIPTORS / 4096 / 8] >>
+				     BOX_DESCRIPTORS / 4096 % 8 &
+				 1,
+			     0);
+}
+
+/* What was used and not shown is available again, on the other side, too. */
+static void test_virtqueue_packed_inflight_mended_ring_is_logged(void **state)
+{
+	struct area *area = new_area(NUM);
+	struct packed_box p;
+	struct log log;
+
+	(void)state;
+	open_log(&log);
+	crash_before_showing(&p, area);
+	open_queue(&p, area, fresh);
+	assert_int_equal(vh_virtqueue_set_log(p.box.queue, log.log, true, 0),
+			 0);
+	expect_logged(&p, &log);
+	close_all(&p, area);
+	close_log(&log);
+}
+
+/* The log is there before the ring is. */
+static void
+test_virtqueue_packed_inflight_mended_ring_behind_iommu(void **state)
+{
+	const struct vh_iotlb_entry entry = {
+	    .iova = BOX_A,
+	    .size = BOX_A_SIZE,
+	    .guest = BOX_A,
+	    .access = VH_ACCESS_READ | VH_ACCESS_WRITE,
+	};
+	struct vh_memory *guest, *empty, *full;
+	struct area *area = new_area(NUM);
+	struct packed_box p;
+	struct log log;
+
+	(void)state;
+	open_log(&log);
+	crash_before_showing(&p, area);
+	guest = p.box.memory;
+	assert_int_equal(vh_iotlb_new(guest, &empty), 0);
+	p.box.memory = empty;
+	open_queue(&p, area, fresh);
+	p.box.memory = guest;
+	assert_int_equal(vh_virtqueue_set_log(p.box.queue, log.log, true, 0),
+			 0);
+	assert_int_equal(vh_iotlb_update(empty, &entry, NULL, &full), 0);
+	assert_int_equal(vh_virtqueue_set_memory(p.box.queue, full), 0);
+	expect_logged(&p, &log);
+	vh_memory_unref(empty);
+	vh_memory_unref(full);
+	close_all(&p, area);
+	close_log(&log);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -371,6 +472,10 @@ int main(void)
 	    cmocka_unit_test(
 		test_virtqueue_packed_inflight_popped_again_in_bursts),
 	    cmocka_unit_test(test_virtqueue_packed_inflight_forgotten),
+	    cmocka_unit_test(
+		test_virtqueue_packed_inflight_mended_ring_is_logged),
+	    cmocka_unit_test(
+		test_virtqueue_packed_inflight_mended_ring_behind_iommu),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
