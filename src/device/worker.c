@@ -126,14 +126,15 @@ static void break_queues(struct vh_worker *worker)
 
 void vhi_worker_unguard(struct vh_worker *worker)
 {
-	vhi_memory_guard_end();
-	worker->guarded = false;
 	if (__builtin_expect(vhi_memory_guard_hit(NULL), 0))
 		memory_vanished(worker);
+	/* A queue that breaks marks in the log, which may be gone as well. */
 	if (__builtin_expect(__atomic_load_n(&worker->device->memory_vanished,
 					     __ATOMIC_ACQUIRE),
 			     0))
 		break_queues(worker);
+	vhi_memory_guard_end();
+	worker->guarded = false;
 }
 
 /* Ends in the guard: a kick may be answered by a store to the ring. */

@@ -38,6 +38,7 @@ void rig_open_ops(struct rig *rig, uint32_t workers, uint64_t features,
 
 	memset(rig, 0, sizeof(*rig));
 	rig->own_loop = !workers;
+	opts.features = features & VH_F_IN_ORDER;
 	opts.num_queues = RIG_QUEUES;
 	opts.workers = workers;
 	assert_int_equal(vh_device_new(ops, &opts, rig, &rig->backend), 0);
