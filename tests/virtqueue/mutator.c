@@ -419,6 +419,12 @@ static void test_virtqueue_mutator_split_tracked(void **state)
 	mutator(0, true);
 }
 
+static void test_virtqueue_mutator_split_tracked_in_order(void **state)
+{
+	(void)state;
+	mutator(BOX_IN_ORDER, true);
+}
+
 static void test_virtqueue_mutator_packed_with_event_idx(void **state)
 {
 	(void)state;
@@ -449,6 +455,7 @@ int main(void)
 	    cmocka_unit_test(test_virtqueue_mutator_split_with_event_idx),
 	    cmocka_unit_test(test_virtqueue_mutator_split_in_order),
 	    cmocka_unit_test(test_virtqueue_mutator_split_tracked),
+	    cmocka_unit_test(test_virtqueue_mutator_split_tracked_in_order),
 	    cmocka_unit_test(test_virtqueue_mutator_packed_with_event_idx),
 	    cmocka_unit_test(test_virtqueue_mutator_packed_in_order),
 	    cmocka_unit_test(test_virtqueue_mutator_packed_tracked),
