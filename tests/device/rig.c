@@ -34,14 +34,21 @@ void rig_open_ops(struct rig *rig, uint32_t workers, uint64_t features,
 		  const struct vh_device_ops *ops)
 {
 	VH_OPTS(vh_device_opts, opts);
+
+	opts.workers = workers;
+	rig_open_opts(rig, &opts, features, ops);
+}
+
+void rig_open_opts(struct rig *rig, struct vh_device_opts *opts,
+		   uint64_t features, const struct vh_device_ops *ops)
+{
 	struct vh_region region = {.size = RIG_MEMORY};
 
 	memset(rig, 0, sizeof(*rig));
-	rig->own_loop = !workers;
-	opts.features = features & VH_F_IN_ORDER;
-	opts.num_queues = RIG_QUEUES;
-	opts.workers = workers;
-	assert_int_equal(vh_device_new(ops, &opts, rig, &rig->backend), 0);
+	rig->own_loop = !opts->workers;
+	opts->features = features & VH_F_IN_ORDER;
+	opts->num_queues = RIG_QUEUES;
+	assert_int_equal(vh_device_new(ops, opts, rig, &rig->backend), 0);
 	rig->fd = memfd_create("guest", MFD_CLOEXEC);
 	assert_int_equal(ftruncate(rig->fd, (off_t)RIG_MEMORY), 0);
 	rig->memory = mmap(NULL, RIG_MEMORY, PROT_READ | PROT_WRITE, MAP_SHARED,

@@ -45,6 +45,9 @@ void rig_open(struct rig *rig, uint32_t workers, uint64_t features,
 	      rig_process *process);
 void rig_open_ops(struct rig *rig, uint32_t workers, uint64_t features,
 		  const struct vh_device_ops *ops);
+/* The rest of *opts is filled in. */
+void rig_open_opts(struct rig *rig, struct vh_device_opts *opts,
+		   uint64_t features, const struct vh_device_ops *ops);
 void rig_close(struct rig *rig);
 
 /* Both queues; flags are those of their addresses. */
