@@ -204,8 +204,11 @@ static int set_status(struct vh_backend *b, uint8_t status)
 	r = get_status(b, &now);
 	if (r >= 0)
 		r = send_status(v, status | (now & VDPA_S_NEEDS_RESET));
-	if (r >= 0)
-		r = get_status(b, &now);
+	if (r < 0)
+		return r;
+	/* Until the device tells otherwise. */
+	v->status = status;
+	r = get_status(b, &now);
 	if (r < 0)
 		return r;
 	v->status = now;

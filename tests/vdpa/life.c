@@ -263,6 +263,22 @@ static void test_vdpa_status(void **state)
 	box_fails(box, vh_backend_set_status(b, 0), -EINVAL);
 }
 
+/* It may have started, whether it answers or not. */
+static void test_vdpa_status_unanswered(void **state)
+{
+	struct box *box = *state;
+	struct vh_backend *b = box->backend;
+	uint32_t base;
+
+	box_prepare(box);
+	OK(vh_backend_set_vring_kick(b, 0, box->event));
+	shim_fail_after(N_VDPA_GET_STATUS, EIO, 1);
+	box_fails(box, vh_backend_set_status(b, 15), -EIO);
+	shim_forget();
+	OK(vh_backend_get_vring_base(b, 0, &base));
+	shim_expect(N_VDPA_SUSPEND, NULL, 0);
+}
+
 static void test_vdpa_reset(void **state)
 {
 	struct box *box = *state;
@@ -441,6 +457,7 @@ int main(void)
 	    FULL(test_vdpa_owner_chosen_features),
 	    FULL(test_vdpa_features),
 	    FULL(test_vdpa_status),
+	    FULL(test_vdpa_status_unanswered),
 	    FULL(test_vdpa_reset),
 	    PLAIN(test_vdpa_reset_maps_again),
 	    FULL(test_vdpa_release),
