@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /* One open device: opening it, asking it, and words for its refusals. */
+#include <base/check.h>
 #include <base/fault.h>
 #include <base/fd.h>
 #include <errno.h>
@@ -12,6 +13,17 @@
 /* What drivers answer that have a reason other than a program's errno. */
 #define KERNEL_ENOTSUPP	   524
 #define KERNEL_ENOIOCTLCMD 515
+
+int vhi_node_opts(void *ours, size_t our_size, const void *theirs,
+		  struct vh_fault *fault)
+{
+	int r = vhi_opts_copy(ours, our_size, theirs);
+
+	if (r < 0)
+		return vhi_fault(fault, VH_FAULT_CALLER, r, NULL,
+				 "options of another size");
+	return 0;
+}
 
 int vhi_node_open(struct vhi_node *node, const char *path, int fd,
 		  struct vh_fault *fault)

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /* The IOTLB: entries are written to the device, misses are read from it. */
-#include <base/check.h>
 #include <base/fault.h>
 #include <errno.h>
 #include <inttypes.h>

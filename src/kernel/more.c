@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /* What the drivers can do beyond the operations that all back-ends have. */
-#include <base/check.h>
 #include <base/fault.h>
 #include <errno.h>
 #include <inttypes.h>

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /* vhost-net: each ring runs while a tap device or socket is bound to it. */
-#include <base/check.h>
 #include <base/fault.h>
 #include <base/fd.h>
 #include <errno.h>
@@ -72,12 +71,10 @@ int vh_net_open(const struct vh_net_opts *opts, struct vh_fault *fault,
 {
 	struct vh_net_opts copy;
 	struct kernel *k;
-	int r = vhi_opts_copy(&copy, sizeof(copy), opts);
+	int r = vhi_node_opts(&copy, sizeof(copy), opts, fault);
 
-	if (r < 0)
-		return vhi_fault(fault, VH_FAULT_CALLER, r, NULL,
-				 "options of another size");
-	r = kernel_open(copy.path, copy.fd, &net, fault, &k);
+	if (r >= 0)
+		r = kernel_open(copy.path, copy.fd, &net, fault, &k);
 	if (r < 0)
 		return r;
 	return kernel_finish(k, bind_taps(k, &copy), QUEUES, fault,

@@ -1,11 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /* Rings: their state here, and the driver that follows it. */
-#include <base/check.h>
 #include <base/fault.h>
 #include <base/fd.h>
 #include <errno.h>
-#include <inttypes.h>
-#include <memory/log.h>
 
 #include "kernel.h"
 

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /* vhost-vsock: both rings run, or none. */
-#include <base/check.h>
 #include <base/fault.h>
 #include <errno.h>
 #include <inttypes.h>
@@ -81,12 +80,10 @@ int vh_vsock_open(const struct vh_vsock_opts *opts, struct vh_fault *fault,
 {
 	struct vh_vsock_opts copy;
 	struct kernel *k;
-	int r = vhi_opts_copy(&copy, sizeof(copy), opts);
+	int r = vhi_node_opts(&copy, sizeof(copy), opts, fault);
 
-	if (r < 0)
-		return vhi_fault(fault, VH_FAULT_CALLER, r, NULL,
-				 "options of another size");
-	r = kernel_open(copy.path, copy.fd, &vsock, fault, &k);
+	if (r >= 0)
+		r = kernel_open(copy.path, copy.fd, &vsock, fault, &k);
 	if (r < 0)
 		return r;
 	if (copy.guest_cid)

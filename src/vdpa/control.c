@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /* The life of a handle, its features and its status. */
-#include <base/check.h>
 #include <base/fault.h>
 #include <base/fd.h>
 #include <errno.h>
@@ -438,11 +437,10 @@ int vh_vdpa_open(const struct vh_vdpa_opts *opts, struct vh_fault *fault,
 {
 	struct vh_vdpa_opts copy;
 	struct vdpa *v;
-	int r = vhi_opts_copy(&copy, sizeof(copy), opts);
+	int r = vhi_node_opts(&copy, sizeof(copy), opts, fault);
 
 	if (r < 0)
-		return vhi_fault(fault, VH_FAULT_CALLER, r, NULL,
-				 "options of another size");
+		return r;
 	v = calloc(1, sizeof(*v));
 	if (!v)
 		return vhi_fault(fault, VH_FAULT_SYSTEM, -ENOMEM, NULL,

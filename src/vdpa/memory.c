@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /* Guest memory, mapped for the device region by region. */
-#include <base/check.h>
 #include <base/fault.h>
 #include <errno.h>
 #include <inttypes.h>

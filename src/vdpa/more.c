@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /* What vDPA has beyond the operations that all back-ends have. */
-#include <base/check.h>
 #include <base/fault.h>
 #include <base/fd.h>
 #include <errno.h>

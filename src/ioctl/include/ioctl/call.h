@@ -87,6 +87,10 @@ struct vhi_node {
 	struct vh_fault *fault;	   /* where words go */
 };
 
+/* vhi_opts_copy() with words. */
+int vhi_node_opts(void *ours, size_t our_size, const void *theirs,
+		  struct vh_fault *fault);
+
 /*
  * Opens path, or takes a copy of fd if path is NULL. Words go to fault, here
  * and in all that follows, until node->fault is set to another place.
