@@ -140,10 +140,17 @@ launch_backend()
 	children+=("$backend")
 }
 
+# listening SOCKET: somebody accepts there; whoever was killed leaves its file
+listening()
+{
+	awk -v path="$1" '$4 == "00010000" && $8 == path { found = 1 }
+		END { exit !found }' /proc/net/unix
+}
+
 backend_ready()
 {
 	running "$backend" || fail "vhost-blk ended before it was ready"
-	[ -S "$socket" ]
+	listening "$socket"
 }
 
 # start_backend OPTION...: serves $image on $socket

@@ -58,7 +58,7 @@ begin_qemu()
 proxy_ready()
 {
 	running "$proxy" || fail "the proxy ended before it was ready"
-	[ -S "$work/proxy.sock" ]
+	listening "$work/proxy.sock"
 }
 
 # start_proxy: serves on another socket what is served on $socket
