@@ -203,7 +203,9 @@ VH_API VH_MUST_CHECK int vh_device_get_stats(const struct vh_backend *backend,
  * Worker thread only: returns a request to the driver, of whose writable part
  * the first written bytes were filled; see vh_virtqueue_push(). A caller's loop
  * may do so between two calls of vh_device_dispatch(), too, and has to call it
- * then: its descriptor is readable.
+ * then: its descriptor is readable. But who stops a ring waits within for what
+ * vh_worker_watch() tells and other threads do, and for nothing else of the
+ * caller's loop.
  */
 VH_API void vh_queue_complete(struct vh_queue *queue, struct vh_chain *chain,
 			      uint32_t written);

@@ -243,6 +243,11 @@ int vhi_queue_watch_kick(struct vh_queue *queue, int fd)
 void vh_queue_complete(struct vh_queue *queue, struct vh_chain *chain,
 		       uint32_t written)
 {
+	/* Between two rounds nothing guards the ring, and the next one will. */
+	if (!queue->worker->guarded) {
+		vh_queue_complete_remote(queue, chain, written);
+		return;
+	}
 	vh_virtqueue_push(queue->ring, chain, written);
 	touch(queue);
 	if (++queue->unpublished >= queue->device->opts.publish_after)
@@ -295,13 +300,19 @@ void vhi_worker_take_remote(struct vh_worker *worker)
 void vh_queue_break(struct vh_queue *queue, uint32_t code, const char *section,
 		    const char *format, ...)
 {
+	bool between_rounds = !queue->worker->guarded;
 	struct vh_fault fault;
 	va_list args;
 
 	va_start(args, format);
 	vhi_vfault(&fault, code, -EPROTO, section, format, args);
 	va_end(args);
+	/* It marks in the log, which may be gone. */
+	if (between_rounds)
+		vhi_worker_guard(queue->worker);
 	vh_virtqueue_break(queue->ring, code, section, "%s", fault.text);
+	if (between_rounds)
+		vhi_worker_unguard(queue->worker);
 	touch(queue);
 }
 

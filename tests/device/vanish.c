@@ -41,15 +41,13 @@ static int set_log(struct rig *rig)
  * In order, a request that is done early is in the log's cache as long as the
  * one before it isn't done. The other queue meets the hole, and both break.
  */
-static void test_device_vanish_log_with_the_memory(void **state)
+static void log_with_the_memory(void)
 {
 	const uint64_t features = VH_F_IN_ORDER | VH_F_LOG_ALL;
 	struct vh_device_stats stats = {.size = sizeof(stats)};
 	struct rig rig;
 	int log;
 
-	(void)state;
-	assert_int_equal(vh_memory_catch_sigbus(), 0);
 	rig_open(&rig, 0, features, hold);
 	log = set_log(&rig);
 	rig_start(&rig, features, 0);
@@ -71,10 +69,72 @@ static void test_device_vanish_log_with_the_memory(void **state)
 	rig_close(&rig);
 }
 
+/* The device has it since before the hole, and is done in its own loop. */
+static void between_two_rounds(void)
+{
+	struct vh_device_stats stats = {.size = sizeof(stats)};
+	struct rig rig;
+
+	rig_open(&rig, 0, 0, hold);
+	rig_start(&rig, 0, 0);
+	rig_offer(&rig, 0);
+	while (held.count < 1)
+		assert_int_equal(vh_device_dispatch(rig.backend), 0);
+	assert_int_equal(ftruncate(rig.fd, 0), 0);
+	vh_queue_complete(held.queue, held.chains[0], 1);
+	assert_int_equal(vh_device_dispatch(rig.backend), 0);
+	assert_int_equal(vh_device_get_stats(rig.backend, &stats), 0);
+	assert_int_equal(stats.faults, RIG_QUEUES);
+	rig_close(&rig);
+}
+
+static void log_of_a_queue_that_is_broken(void)
+{
+	const uint64_t features = VH_F_IN_ORDER | VH_F_LOG_ALL;
+	struct vh_device_stats stats = {.size = sizeof(stats)};
+	struct rig rig;
+	int log;
+
+	rig_open(&rig, 0, features, hold);
+	log = set_log(&rig);
+	rig_start(&rig, features, 0);
+	rig_offer(&rig, 0);
+	rig_offer(&rig, 0);
+	while (held.count < 2)
+		assert_int_equal(vh_device_dispatch(rig.backend), 0);
+	vh_queue_complete(held.queue, held.chains[1], 1);
+	assert_int_equal(vh_device_dispatch(rig.backend), 0);
+	assert_int_equal(ftruncate(log, 0), 0);
+	vh_queue_break(held.queue, VH_FAULT_REQUEST, "", "no good");
+	assert_int_equal(vh_device_dispatch(rig.backend), 0);
+	assert_int_equal(vh_device_get_stats(rig.backend, &stats), 0);
+	assert_int_equal(stats.faults, RIG_QUEUES);
+	vh_queue_complete(held.queue, held.chains[0], 1);
+	close(log);
+	rig_close(&rig);
+}
+
+/* One test: cmocka takes the handler away behind each. */
+static void test_device_vanish_anywhere(void **state)
+{
+	static void (*const scenes[])(void) = {
+	    log_with_the_memory,
+	    between_two_rounds,
+	    log_of_a_queue_that_is_broken,
+	};
+
+	(void)state;
+	assert_int_equal(vh_memory_catch_sigbus(), 0);
+	for (size_t i = 0; i < sizeof(scenes) / sizeof(scenes[0]); i++) {
+		held.count = 0;
+		scenes[i]();
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_device_vanish_log_with_the_memory),
+	    cmocka_unit_test(test_device_vanish_anywhere),
 	};
 
 	return cmocka_run_group_tests_name("device-vanish", tests, NULL, NULL);
