@@ -257,10 +257,10 @@ VH_API VH_MUST_CHECK int vh_frontend_reset(struct vh_frontend *frontend);
  * one is released, or fresh as it was. On success the earlier one may be freed.
  *   -EOPNOTSUPP       features in use are missing, or in-flight tracking is
  *   -ERANGE           it has fewer queues
- *   -ENOTRECOVERABLE  nobody knows where a ring was, or a ring that was set
- *                     since needs a larger in-flight area, and there are
- *                     requests in the old one; after vh_frontend_reset() it
- *                     doesn't matter
+ *   -ENOTRECOVERABLE  nobody knows where a ring was; or a ring that was set
+ *                     since needs another in-flight area, and there are
+ *                     requests of others in the old one; after
+ *                     vh_frontend_reset() it doesn't matter
  */
 VH_API VH_MUST_CHECK int vh_frontend_reconnect(struct vh_frontend *frontend,
 					       struct vh_backend *backend);

@@ -356,6 +356,7 @@ int vh_frontend_negotiate(struct vh_frontend *frontend, uint64_t features)
 		return r;
 	}
 	f->negotiated = true;
+	f->area_stale = true; /* another format of rings has another one */
 	vhi_fault_clear(&f->fault);
 	return 0;
 }

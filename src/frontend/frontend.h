@@ -20,7 +20,7 @@ struct ring {
 	bool enabled;
 	bool running;
 	bool lost;	 /* nobody knows where it is */
-	bool tracked;	 /* but the in-flight area */
+	bool tracked;	 /* its requests are in the in-flight area */
 	bool call_again; /* whoever served it may have died before it called */
 	uint32_t base;
 	int kick, call, err;
@@ -61,7 +61,8 @@ struct vh_frontend {
 
 	struct memory_list memory;
 	struct vh_inflight area;
-	int area_fd; /* -1: none */
+	int area_fd;	 /* -1: none */
+	bool area_stale; /* it has requests of rings that are gone */
 
 	int epoll;
 	int backend_fd; /* in epoll; -1: none */
@@ -132,7 +133,7 @@ void vhi_frontend_parts(const struct vh_frontend *f, const struct ring *ring,
 
 /* ring.c */
 /* What the driver said of it. */
-void vhi_frontend_forget_ring(struct ring *ring);
+void vhi_frontend_forget_ring(struct vh_frontend *f, struct ring *ring);
 int vhi_frontend_check_rings(struct vh_frontend *f, const char *step);
 int vhi_frontend_ring_up(struct vh_frontend *f, uint32_t queue,
 			 const char *step);

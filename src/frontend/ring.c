@@ -90,8 +90,9 @@ static int check_place(struct vh_frontend *f, uint32_t queue,
 	return 0;
 }
 
-void vhi_frontend_forget_ring(struct ring *ring)
+void vhi_frontend_forget_ring(struct vh_frontend *f, struct ring *ring)
 {
+	f->area_stale |= ring->tracked;
 	ring->set = ring->lost = ring->tracked = ring->call_again = false;
 	ring->place = (struct vh_frontend_ring){0};
 	ring->base = 0;
@@ -114,7 +115,7 @@ int vh_frontend_set_ring(struct vh_frontend *frontend, uint32_t queue,
 		    f->started ? "the device is started"
 			       : "features weren't negotiated yet");
 	if (!place) {
-		vhi_frontend_forget_ring(ring);
+		vhi_frontend_forget_ring(f, ring);
 		return 0;
 	}
 	r = vhi_opts_copy(&new.place, sizeof(new.place), place);
@@ -124,7 +125,7 @@ int vh_frontend_set_ring(struct vh_frontend *frontend, uint32_t queue,
 	r = check_place(f, queue, &new);
 	if (r < 0)
 		return r;
-	vhi_frontend_forget_ring(ring);
+	vhi_frontend_forget_ring(f, ring);
 	ring->place = new.place;
 	ring->set = ring->enabled = true;
 	ring->base =
@@ -332,6 +333,7 @@ void vhi_frontend_ring_died(struct vh_frontend *f, uint32_t queue, bool tracked)
 	struct part parts[RING_PARTS];
 	const uint16_t *available, *used;
 	uint16_t shown;
+	bool idle;
 
 	tracked &= f->area_fd >= 0;
 	ring->tracked = tracked;
@@ -348,9 +350,10 @@ void vhi_frontend_ring_died(struct vh_frontend *f, uint32_t queue, bool tracked)
 	/* Their files may have been cut. */
 	vhi_memory_guard_begin();
 	shown = vhi_load_acquire_le16(&used[1]);
-	ring->lost = !tracked && !(f->features & VH_F_IN_ORDER) &&
-		     vhi_load_le16(&available[1]) != shown;
+	idle = vhi_load_le16(&available[1]) == shown;
 	vhi_memory_guard_end();
+	ring->tracked = tracked && !idle;
+	ring->lost = !tracked && !(f->features & VH_F_IN_ORDER) && !idle;
 	ring->base = shown;
 }
 
@@ -366,7 +369,8 @@ int vh_frontend_get_base(struct vh_frontend *frontend, uint32_t queue,
 		return vhi_frontend_refuse(f, VH_FAULT_MSG_STATE, -EBUSY, queue,
 					   "get_base: queue %u is running",
 					   queue);
-	if (ring->lost)
+	/* Of a packed one that is in the area, only the next back-end does. */
+	if (ring->lost || (ring->tracked && is_packed(f)))
 		return vhi_frontend_refuse(
 		    f, VH_FAULT_MSG_STATE, -ENOTRECOVERABLE, queue,
 		    "get_base: nobody knows where queue %u was", queue);

@@ -8,6 +8,7 @@ static void drop_area(struct vh_frontend *f)
 {
 	vhi_fd_close(&f->area_fd);
 	f->area = (struct vh_inflight){0};
+	f->area_stale = false;
 }
 
 static uint16_t largest_ring(const struct vh_frontend *f)
@@ -28,7 +29,7 @@ static int check_area_is_free(struct vh_frontend *f, const char *step)
 			return vhi_frontend_refuse(
 			    f, VH_FAULT_MSG_STATE, -ENOTRECOVERABLE, q,
 			    "%s: the in-flight area has requests of queue %u, "
-			    "and is too small for a ring that was set since",
+			    "and can't be that of a ring that was set since",
 			    step, q);
 	return 0;
 }
@@ -42,7 +43,8 @@ static int make_area(struct vh_frontend *f, const char *step)
 	};
 	int fd, r;
 
-	if (f->area_fd >= 0 && f->area.queue_size >= area.queue_size)
+	if (f->area_fd >= 0 && !f->area_stale &&
+	    f->area.queue_size >= area.queue_size)
 		return 0;
 	r = check_area_is_free(f, step);
 	if (r < 0)
@@ -136,12 +138,15 @@ static int stop_by_force(struct vh_frontend *f, const char *step)
 
 	if (!vhi_frontend_has(f, VH_CAP_RESET | VH_CAP_STATUS))
 		return why.error;
-	if (reset_device(f, step) < 0 && !f->gone) {
-		f->fault = why;
-		return why.error;
+	if (reset_device(f, step) < 0) {
+		/* One that died of it has left the area as it was. */
+		if (!f->gone)
+			f->fault = why;
+		return f->gone ? 0 : why.error;
 	}
+	/* Nor is what was in the area. */
 	for (uint32_t q = 0; q < f->opts.num_queues; q++)
-		if (f->rings[q].running)
+		if (f->rings[q].running || f->rings[q].tracked)
 			vhi_frontend_ring_died(f, q, false);
 	drop_area(f);
 	return 0;
@@ -274,9 +279,9 @@ static void forget_driver(struct vh_frontend *f)
 {
 	f->started = f->negotiated = f->agreed = false;
 	f->features = 0;
-	drop_area(f);
 	for (uint32_t q = 0; q < f->opts.num_queues; q++)
-		vhi_frontend_forget_ring(&f->rings[q]);
+		vhi_frontend_forget_ring(f, &f->rings[q]);
+	drop_area(f);
 	forget_faults(f);
 }
 

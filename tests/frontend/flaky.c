@@ -31,6 +31,8 @@ static int before(struct flaky *f, const char *op, long long value)
 {
 	note(f, op, value);
 	f->calls++;
+	if (f->dies_at && strcmp(f->dies_at, op) == 0)
+		flaky_kill(f);
 	if (f->dead)
 		return vhi_fault(&f->backend.fault, VH_FAULT_MSG_EOF, -ENODEV,
 				 "", "it is dead");

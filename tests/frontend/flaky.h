@@ -27,6 +27,7 @@ struct flaky {
 	uint64_t lacks;		 /* features */
 	bool refuses_features;	 /* FEATURES_OK doesn't stay */
 	bool no_base;		 /* get_vring_base isn't there */
+	const char *dies_at;	 /* of this call */
 	int err;		 /* of queue 0, as it was given */
 	uint32_t statuses;	 /* how many were set */
 	char trace[FLAKY_TRACE]; /* "set_owner get_features set_status=1 " */

@@ -15,20 +15,6 @@
 
 #include "vm.h"
 
-static void die(struct vm *vm)
-{
-	unsigned int gone = vm->gone;
-
-	flaky_die(vm->flaky);
-	vm_dispatch(vm);
-	assert_int_equal(vm->gone, gone + 1);
-}
-
-static int reconnect(struct vm *vm)
-{
-	return vh_frontend_reconnect(vm->frontend, &vm_another(vm)->backend);
-}
-
 static void test_frontend_reconnect_goes_on(void **state)
 {
 	struct vm *vm = *state;
@@ -36,8 +22,8 @@ static void test_frontend_reconnect_goes_on(void **state)
 	vm_boot(vm);
 	for (int i = 0; i < 3; i++) {
 		vm_works(vm);
-		die(vm);
-		assert_int_equal(reconnect(vm), 0);
+		vm_die(vm);
+		assert_int_equal(vm_reconnect(vm), 0);
 	}
 	vm_works(vm);
 	vm_dispatch(vm);
@@ -51,10 +37,10 @@ static void test_frontend_reconnect_spoiled_descriptors(void **state)
 
 	vm_boot(vm);
 	vm_works(vm);
-	die(vm);
+	vm_die(vm);
 	vm_spoil(vm->flaky->err, false);
 	vm_spoil(vh_frontend_kick_fd(vm->frontend, 0), true);
-	assert_int_equal(reconnect(vm), 0);
+	assert_int_equal(vm_reconnect(vm), 0);
 	vm_works(vm);
 	vm_dispatch(vm);
 	assert_int_equal(vm->faults, 0);
@@ -72,55 +58,15 @@ static void test_frontend_reconnect_with_requests_in_flight(void **state)
 		vm_send(vm, 0, VM_BUFFERS + i * 0x1000);
 	vm_send(vm, 1, VM_BUFFERS + 0x8000);
 	assert_int_equal(echo_wait_held(vm->echo, 6), 0);
-	die(vm);
+	vm_die(vm);
 	/* The guest goes on. */
 	vm_send(vm, 0, VM_BUFFERS + 5 * 0x1000);
-	assert_int_equal(reconnect(vm), 0);
+	assert_int_equal(vm_reconnect(vm), 0);
 	for (unsigned int i = 0; i < 6; i++)
 		vm_receive(vm, 0, VM_BUFFERS + i * 0x1000);
 	vm_receive(vm, 1, VM_BUFFERS + 0x8000);
 	vm_works(vm);
 	assert_int_equal(vh_frontend_stop(vm->frontend), 0);
-	assert_int_equal(vh_frontend_start(vm->frontend), 0);
-	vm_works(vm);
-}
-
-static void drive_other(struct vm *vm, uint32_t num)
-{
-	VH_OPTS(vh_driver_queue_opts, opts);
-
-	opts.num = num;
-	opts.ring_at = VM_GUEST(0) + 0x10000;
-	vh_driver_queue_free(vm->driver[1]);
-	vm->driver[1] = NULL;
-	assert_int_equal(
-	    vh_frontend_drive(vm->frontend, 1, &opts, &vm->driver[1]), 0);
-}
-
-/* A larger ring wants another area; what is in the old one isn't lost. */
-static void test_frontend_reconnect_outgrows_the_area(void **state)
-{
-	struct vm *vm = *state;
-
-	vm_boot(vm);
-	echo_hold(vm->echo);
-	vm_send(vm, 0, VM_BUFFERS);
-	assert_int_equal(echo_wait_held(vm->echo, 1), 0);
-	die(vm);
-	assert_int_equal(vh_frontend_stop(vm->frontend), 0);
-	drive_other(vm, 2 * VM_QUEUE_SIZE);
-	assert_int_equal(vh_frontend_start(vm->frontend), 0);
-	vm_assert_fault(vm, reconnect(vm), -ENOTRECOVERABLE,
-			"the in-flight area has requests of queue 0");
-	assert_int_equal(vh_frontend_stop(vm->frontend), 0);
-	drive_other(vm, VM_QUEUE_SIZE);
-	assert_int_equal(vh_frontend_start(vm->frontend), 0);
-	assert_int_equal(reconnect(vm), 0);
-	vm_receive(vm, 0, VM_BUFFERS);
-	vm_works(vm);
-	/* Nothing is in it: now there may be a larger one. */
-	assert_int_equal(vh_frontend_stop(vm->frontend), 0);
-	drive_other(vm, 2 * VM_QUEUE_SIZE);
 	assert_int_equal(vh_frontend_start(vm->frontend), 0);
 	vm_works(vm);
 }
@@ -141,21 +87,21 @@ static void test_frontend_reconnect_untracked(void **state)
 	/* Nothing was in flight: the used index says where it was. */
 	vm_boot(vm);
 	vm_works(vm);
-	die(vm);
-	assert_int_equal(reconnect(vm), 0);
+	vm_die(vm);
+	assert_int_equal(vm_reconnect(vm), 0);
 	vm_works(vm);
 	/* Something was, and might have been overtaken. */
 	echo_hold(vm->echo);
 	vm_send(vm, 0, VM_BUFFERS);
 	assert_int_equal(echo_wait_held(vm->echo, 1), 0);
-	die(vm);
-	vm_assert_fault(vm, reconnect(vm), -ENOTRECOVERABLE,
+	vm_die(vm);
+	vm_assert_fault(vm, vm_reconnect(vm), -ENOTRECOVERABLE,
 			"nobody knows where queue 0 was");
 	vm_assert_fault(vm, vh_frontend_get_base(vm->frontend, 0, &base),
 			-ENOTRECOVERABLE, "queue 0");
 	/* Whoever knows better says so. */
 	assert_int_equal(vh_frontend_set_base(vm->frontend, 0, 6), 0);
-	assert_int_equal(reconnect(vm), 0);
+	assert_int_equal(vm_reconnect(vm), 0);
 	vm_receive(vm, 0, VM_BUFFERS);
 	vm_works(vm);
 }
@@ -171,8 +117,8 @@ static void test_frontend_reconnect_in_order_needs_no_tracking(void **state)
 	vm_send(vm, 0, VM_BUFFERS);
 	vm_send(vm, 0, VM_BUFFERS + 0x1000);
 	assert_int_equal(echo_wait_held(vm->echo, 2), 0);
-	die(vm);
-	assert_int_equal(reconnect(vm), 0);
+	vm_die(vm);
+	assert_int_equal(vm_reconnect(vm), 0);
 	vm_receive(vm, 0, VM_BUFFERS);
 	vm_receive(vm, 0, VM_BUFFERS + 0x1000);
 	vm_works(vm);
@@ -187,12 +133,12 @@ static void test_frontend_reconnect_packed_untracked(void **state)
 	vm_works(vm);
 	/* Paused: its position was told. */
 	assert_int_equal(vh_frontend_pause(vm->frontend), 0);
-	die(vm);
-	assert_int_equal(reconnect(vm), 0);
+	vm_die(vm);
+	assert_int_equal(vm_reconnect(vm), 0);
 	assert_int_equal(vh_frontend_resume(vm->frontend), 0);
 	vm_works(vm);
-	die(vm);
-	vm_assert_fault(vm, reconnect(vm), -ENOTRECOVERABLE, "queue 0");
+	vm_die(vm);
+	vm_assert_fault(vm, vm_reconnect(vm), -ENOTRECOVERABLE, "queue 0");
 	/* After a reset of the driver it doesn't matter. */
 	assert_int_equal(vh_frontend_reset(vm->frontend), 0);
 	assert_int_equal(
@@ -207,7 +153,7 @@ static void test_frontend_reconnect_what_is_asked_meanwhile(void **state)
 
 	vm_boot(vm);
 	vm_works(vm);
-	die(vm);
+	vm_die(vm);
 	assert_int_equal(vm_set_memory(vm, 6), 0);
 	assert_int_equal(vh_frontend_pause(vm->frontend), 0);
 	assert_int_equal(vh_frontend_set_call(vm->frontend, 0, -1), 0);
@@ -217,7 +163,7 @@ static void test_frontend_reconnect_what_is_asked_meanwhile(void **state)
 	assert_int_equal(vh_frontend_stop(vm->frontend), 0);
 	assert_int_equal(vh_frontend_start(vm->frontend), 0);
 	flaky_clear(vm->flaky);
-	assert_int_equal(reconnect(vm), 0);
+	assert_int_equal(vm_reconnect(vm), 0);
 	vm_echo(vm, 0, VM_GUEST(5));
 	vm_send(vm, 1, VM_BUFFERS);
 	vm_echo(vm, 0, VM_GUEST(5));
@@ -225,11 +171,11 @@ static void test_frontend_reconnect_what_is_asked_meanwhile(void **state)
 	assert_int_equal(vh_frontend_enable(vm->frontend, 1, true), 0);
 	vm_receive(vm, 1, VM_BUFFERS);
 	/* And a whole new life. */
-	die(vm);
+	vm_die(vm);
 	assert_int_equal(vh_frontend_reset(vm->frontend), 0);
 	vm_boot(vm);
 	vm_send(vm, 0, VM_BUFFERS);
-	assert_int_equal(reconnect(vm), 0);
+	assert_int_equal(vm_reconnect(vm), 0);
 	vm_receive(vm, 0, VM_BUFFERS);
 	vm_works(vm);
 }
@@ -243,20 +189,20 @@ static void test_frontend_reconnect_death_in_a_step(void **state)
 	assert_int_equal(vm_set_memory(vm, 2), 0);
 	vm_dispatch(vm);
 	assert_int_equal(vm->gone, 1);
-	assert_int_equal(reconnect(vm), 0);
+	assert_int_equal(vm_reconnect(vm), 0);
 	flaky_kill(vm->flaky);
 	vm_negotiate(vm);
-	assert_int_equal(reconnect(vm), 0);
+	assert_int_equal(vm_reconnect(vm), 0);
 	vm_set_rings(vm);
 	flaky_kill(vm->flaky);
 	assert_int_equal(vh_frontend_start(vm->frontend), 0);
 	vm_dispatch(vm);
 	assert_int_equal(vm->gone, 2);
-	assert_int_equal(reconnect(vm), 0);
+	assert_int_equal(vm_reconnect(vm), 0);
 	vm_works(vm);
 	flaky_kill(vm->flaky);
 	assert_int_equal(vh_frontend_stop(vm->frontend), 0);
-	assert_int_equal(reconnect(vm), 0);
+	assert_int_equal(vm_reconnect(vm), 0);
 	assert_int_equal(vh_frontend_start(vm->frontend), 0);
 	vm_works(vm);
 }
@@ -267,7 +213,7 @@ static void test_frontend_reconnect_compares(void **state)
 
 	vm_boot(vm);
 	vm_works(vm);
-	die(vm);
+	vm_die(vm);
 	vm_another(vm)->lacks = VH_F_EVENT_IDX;
 	vm_assert_fault(
 	    vm, vh_frontend_reconnect(vm->frontend, &vm->flaky->backend),
@@ -289,26 +235,18 @@ static void test_frontend_reconnect_needs_tracking(void **state)
 	struct vm *vm = *state;
 
 	vm_boot(vm);
-	die(vm);
+	vm_die(vm);
 	vm->opts.hides = VH_CAP_INFLIGHT;
-	vm_assert_fault(vm, reconnect(vm), -EOPNOTSUPP, "in flight");
+	vm_assert_fault(vm, vm_reconnect(vm), -EOPNOTSUPP, "in flight");
 	vm->opts.hides = 0;
-	assert_int_equal(reconnect(vm), 0);
+	assert_int_equal(vm_reconnect(vm), 0);
 	vm_works(vm);
-}
-
-/* The one that didn't do goes, and the one before is the VM's again. */
-static void drop_another(struct vm *vm)
-{
-	vh_backend_free(&vm->flaky->backend);
-	vm->flaky = vm->before[--vm->num_before];
-	vm->echo = vm->echoes_before[vm->num_before];
 }
 
 static void reconnect_is_refused(struct vm *vm, int error, const char *words)
 {
-	vm_assert_fault(vm, reconnect(vm), error, words);
-	drop_another(vm);
+	vm_assert_fault(vm, vm_reconnect(vm), error, words);
+	vm_drop_another(vm);
 }
 
 /* True once it went well with nothing failing. */
@@ -321,7 +259,7 @@ static bool try_reconnect(struct vm *vm, unsigned int fail_at)
 	if (r == 0)
 		return vm->flaky->calls < fail_at;
 	vm_assert_fault(vm, r, -EIO, "reconnect: ");
-	drop_another(vm);
+	vm_drop_another(vm);
 	return false;
 }
 
@@ -333,13 +271,13 @@ static void fail_all_the_way(struct vm *vm, bool alive)
 	vm_boot(vm);
 	vm_works(vm);
 	if (!alive)
-		die(vm);
+		vm_die(vm);
 	while (!try_reconnect(vm, fails)) {
 		if (alive)
 			vm_works(vm);
 		/* There may be nothing to dispatch: that is no failure. */
 		else if (flaky_count(vm->flaky, "set_vring_kick") && fails == 4)
-			die(vm);
+			vm_die(vm);
 		fails++;
 	}
 	assert_in_range(fails, 25, 64);
@@ -363,11 +301,11 @@ static void test_frontend_reconnect_to_the_dead(void **state)
 
 	vm_boot(vm);
 	vm_works(vm);
-	die(vm);
+	vm_die(vm);
 	flaky_kill(vm_another(vm));
 	assert_int_equal(
 	    vh_frontend_reconnect(vm->frontend, &vm->flaky->backend), -ENODEV);
-	assert_int_equal(reconnect(vm), 0);
+	assert_int_equal(vm_reconnect(vm), 0);
 	vm_works(vm);
 }
 
@@ -394,7 +332,7 @@ static void test_frontend_reconnect_keeps_one_without_places(void **state)
 	echo_release(vm->echo);
 	vm_receive(vm, 1, VM_BUFFERS);
 	vm_works(vm);
-	assert_int_equal(reconnect(vm), 0);
+	assert_int_equal(vm_reconnect(vm), 0);
 	vm_works(vm);
 }
 
@@ -441,7 +379,7 @@ static void test_frontend_reconnect_replaces_a_live_one(void **state)
 	vm_boot(vm);
 	for (int i = 0; i < 2; i++) {
 		vm_send(vm, 0, VM_BUFFERS);
-		assert_int_equal(reconnect(vm), 0);
+		assert_int_equal(vm_reconnect(vm), 0);
 		vm_receive(vm, 0, VM_BUFFERS);
 		vm_works(vm);
 	}
@@ -489,7 +427,6 @@ int main(void)
 	    TEST_UNTRACKED(test_frontend_reconnect_goes_on),
 	    TEST(test_frontend_reconnect_spoiled_descriptors),
 	    TEST(test_frontend_reconnect_with_requests_in_flight),
-	    TEST(test_frontend_reconnect_outgrows_the_area),
 	    TEST(test_frontend_reconnect_packed),
 	    TEST_UNTRACKED(test_frontend_reconnect_untracked),
 	    TEST_UNTRACKED(test_frontend_reconnect_in_order_needs_no_tracking),

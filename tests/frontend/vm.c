@@ -83,6 +83,27 @@ struct flaky *vm_another(struct vm *vm)
 	return vm->flaky;
 }
 
+void vm_die(struct vm *vm)
+{
+	unsigned int gone = vm->gone;
+
+	flaky_die(vm->flaky);
+	vm_dispatch(vm);
+	assert_int_equal(vm->gone, gone + 1);
+}
+
+int vm_reconnect(struct vm *vm)
+{
+	return vh_frontend_reconnect(vm->frontend, &vm_another(vm)->backend);
+}
+
+void vm_drop_another(struct vm *vm)
+{
+	vh_backend_free(&vm->flaky->backend);
+	vm->flaky = vm->before[--vm->num_before];
+	vm->echo = vm->echoes_before[vm->num_before];
+}
+
 void vm_make(struct vm *vm, const struct vm_opts *opts)
 {
 	struct vh_frontend_events events = {

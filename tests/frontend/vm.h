@@ -59,6 +59,13 @@ void vm_free(struct vm *vm);
 /* Another back-end of the same kind, in the VM's place for one. */
 struct flaky *vm_another(struct vm *vm);
 
+/* The back-end dies, and the monitor hears of it. */
+void vm_die(struct vm *vm);
+/* Goes on with another one. */
+int vm_reconnect(struct vm *vm);
+/* That one didn't do, and the one before is the VM's again. */
+void vm_drop_another(struct vm *vm);
+
 /* The first count regions. */
 int vm_set_memory(struct vm *vm, unsigned int count);
 void vm_negotiate(struct vm *vm);
