@@ -142,7 +142,8 @@ VH_API uint64_t vh_frontend_features(const struct vh_frontend *frontend);
  * Descriptors are duplicated; one may be -1 for kinds of back-ends that work
  * in this process' address space. On failure everything is as it was, but for
  * regions that the back-end doesn't take back after it has given them away:
- * these are missing.
+ * these are missing. A back-end that takes all or nothing keeps its last ones
+ * when none are left, since many don't survive that.
  *   -EINVAL, -EEXIST  a region wraps or is empty, or two overlap
  *   -ENOSPC           more than the back-end takes
  *   -EFAULT           a ring that is started isn't in it any more

@@ -226,12 +226,15 @@ static void change_back(struct vh_frontend *f, struct memory_list *old,
 	old->count = count;
 }
 
+/* An empty one isn't sent: it is more than some back-ends survive. */
 static int send_table(struct vh_frontend *f, struct memory_list *list)
 {
-	struct vh_region *table =
-	    calloc(list->count ? list->count : 1, sizeof(*table));
+	struct vh_region *table;
 	int r;
 
+	if (list->count == 0)
+		return 0;
+	table = calloc(list->count, sizeof(*table));
 	if (!table)
 		return -ENOMEM;
 	for (unsigned int i = 0; i < list->count; i++)
@@ -251,9 +254,6 @@ int vhi_frontend_send_memory(struct vh_frontend *f, const char *step)
 
 	for (unsigned int i = 0; i < f->memory.count; i++)
 		f->memory.regions[i].here = false;
-	/* An empty table is more than some back-ends survive. */
-	if (f->memory.count == 0)
-		return 0;
 	if (vhi_frontend_has(f, VH_CAP_REGIONS))
 		r = change(f, &none, &f->memory, &op);
 	else

@@ -70,6 +70,12 @@ static void test_frontend_memory_sends_no_empty_table(void **state)
 	assert_int_equal(
 	    vh_frontend_reconnect(vm->frontend, &vm->flaky->backend), 0);
 	assert_int_equal(flaky_count(vm->flaky, "set_mem_table"), 0);
+	/* And one whose memory goes keeps what it had last. */
+	assert_int_equal(vm_set_memory(vm, 1), 0);
+	assert_int_equal(vm_set_memory(vm, 0), 0);
+	assert_int_equal(flaky_count(vm->flaky, "set_mem_table"), 1);
+	vm_boot(vm);
+	vm_works(vm);
 }
 
 /* The same place, but another file behind it. */
