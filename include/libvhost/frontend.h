@@ -45,7 +45,7 @@ struct vh_frontend;
 
 /*
  * What happened. Called by vh_frontend_dispatch(); they may call everything
- * but that and vh_frontend_free(). Any may be NULL.
+ * but that, vh_frontend_wait() and vh_frontend_free(). Any may be NULL.
  */
 struct vh_frontend_events {
 	size_t size;

@@ -65,6 +65,16 @@ int vh_frontend_drive(struct vh_frontend *frontend, uint32_t queue,
 	return 0;
 }
 
+/* And why, if that has just been found out. */
+static int say_gone(struct vh_frontend *f)
+{
+	const struct vh_fault why = f->fault;
+
+	return vhi_frontend_refuse(
+	    f, VH_FAULT_MSG_STATE, -ENODEV, VH_FAULT_NO_QUEUE,
+	    "wait: the back-end is gone%s%s", *why.text ? ": " : "", why.text);
+}
+
 int vh_frontend_wait(struct vh_frontend *frontend, int call, int timeout_ms)
 {
 	struct vh_frontend *f = frontend;
@@ -83,8 +93,6 @@ int vh_frontend_wait(struct vh_frontend *frontend, int call, int timeout_ms)
 		vhi_notifier_empty(call);
 	r = vh_frontend_dispatch(f);
 	if (r == 0 && f->gone)
-		r = vhi_frontend_refuse(f, VH_FAULT_MSG_STATE, -ENODEV,
-					VH_FAULT_NO_QUEUE,
-					"wait: the back-end is gone");
+		r = say_gone(f);
 	return r < 0 ? r : n > 0;
 }

@@ -157,6 +157,21 @@ static void test_frontend_drive_waits_for_the_dead(void **state)
 	assert_int_equal(vm->gone, 1);
 }
 
+/* Nobody has said so, but it doesn't do what it should. */
+static void test_frontend_drive_finds_it_dead(void **state)
+{
+	struct vm *vm = *state;
+
+	vm_boot(vm);
+	vm_works(vm);
+	flaky_kill(vm->flaky);
+	vm_send(vm, 0, VM_BUFFERS);
+	vm_assert_fault(vm, vh_frontend_wait(vm->frontend, vm->call[0], -1),
+			-ENODEV,
+			"wait: the back-end is gone: dispatch: dispatch: it is "
+			"dead");
+}
+
 /* Each request, with nothing but these; the device may run in the wait. */
 static void test_frontend_drive_waits_for_requests(void **state)
 {
@@ -211,6 +226,7 @@ int main(void)
 	    TEST(test_frontend_drive_refuses),
 	    TEST(test_frontend_drive_waits),
 	    TEST(test_frontend_drive_waits_for_the_dead),
+	    TEST_LOOP(test_frontend_drive_finds_it_dead),
 	    TEST(test_frontend_drive_waits_for_requests),
 	    TEST_LOOP(test_frontend_drive_waits_for_requests),
 	};
