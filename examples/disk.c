@@ -51,6 +51,14 @@ static void step(int r)
 	must(r, vh_frontend_fault(frontend));
 }
 
+/* Nobody completes its requests any more. */
+static void on_ring_fault(void *user, uint32_t ring,
+			  const struct vh_fault *fault)
+{
+	(void)user, (void)ring;
+	must(-EIO, fault);
+}
+
 static struct vh_backend *open_backend(const char *kind, const char *where)
 {
 	VH_OPTS(vh_user_connect_opts, user);
@@ -78,10 +86,13 @@ static struct vh_backend *open_backend(const char *kind, const char *where)
 /* Memory, and a driver that takes all features and has one ring. */
 static void boot(struct vh_backend *backend)
 {
+	VH_OPTS(vh_frontend_events, events);
 	VH_OPTS(vh_frontend_opts, opts);
 	VH_OPTS(vh_driver_queue_opts, ring);
 	struct vh_fault fault;
 
+	events.ring_fault = on_ring_fault;
+	opts.events = &events;
 	opts.num_queues = 1;
 	opts.required = VH_F_VERSION_1;
 	opts.features = VH_F_VERSION_1 | VH_F_EVENT_IDX | VH_F_RING_PACKED;
@@ -94,6 +105,7 @@ static void boot(struct vh_backend *backend)
 	ring.ring_at = GUEST;
 	step(vh_frontend_drive(frontend, 0, &ring, &queue));
 	call = eventfd(0, EFD_CLOEXEC);
+	must(call < 0 ? -errno : 0, NULL);
 	step(vh_frontend_set_call(frontend, 0, call));
 	step(vh_frontend_start(frontend));
 }
@@ -115,7 +127,7 @@ static void transfer(uint32_t type)
 	memory->status = 0xff; /* so that silence isn't taken for success */
 	must(vh_driver_queue_add(queue, parts, readable, &parts[readable],
 				 3 - readable, NULL),
-	     NULL);
+	     vh_driver_queue_fault(queue));
 	if (vh_driver_queue_publish(queue))
 		step(vh_frontend_kick(frontend, 0));
 	while ((n = vh_driver_queue_collect(queue, &used, 1)) == 0)
