@@ -397,6 +397,7 @@ int vh_frontend_set_base(struct vh_frontend *frontend, uint32_t queue,
 		    "split ring doesn't have",
 		    queue, base);
 	ring->base = base;
+	f->area_stale |= ring->tracked; /* that said something else */
 	ring->lost = ring->tracked = false;
 	return 0;
 }

@@ -71,6 +71,17 @@ static void test_frontend_area_of_a_ring_set_anew(void **state)
 	assert_int_equal(echo_wait_held(vm->echo, 1), 0);
 	assert_int_equal(reconnect_with_another_ring(vm), 0);
 	vm_works(vm);
+	/* Whatever was said of the old one. */
+	echo_hold(vm->echo);
+	vm_send(vm, 1, VM_BUFFERS);
+	assert_int_equal(echo_wait_held(vm->echo, 1), 0);
+	vm_die(vm);
+	assert_int_equal(vh_frontend_set_base(vm->frontend, 1, 3), 0);
+	assert_int_equal(vh_frontend_stop(vm->frontend), 0);
+	drive_other(vm, VM_QUEUE_SIZE);
+	assert_int_equal(vh_frontend_start(vm->frontend), 0);
+	assert_int_equal(vm_reconnect(vm), 0);
+	vm_works(vm);
 	/* The other one needs the area, which has requests of both. */
 	echo_hold(vm->echo);
 	vm_send(vm, 0, VM_BUFFERS);
