@@ -296,10 +296,10 @@ VH_API VH_MUST_CHECK int vh_frontend_dispatch(struct vh_frontend *frontend);
  * For a monitor without a guest: makes the driver's side of a queue, and sets
  * the ring, as by vh_frontend_set_ring(). Of *opts it takes num, ring_at,
  * table_entries, memory and base; the front-end knows the others: the features
- * that were negotiated, and where it sees the ring. The driver queue is the
- * caller's, to be freed when the ring doesn't run any more. On failure no ring
- * is set. Errors are those of vh_frontend_set_ring() and
- * vh_driver_queue_new(), and
+ * that were negotiated, and where it sees the ring (with ACCESS_PLATFORM the
+ * IOMMU must map the ring to itself). The driver queue is the caller's, to be
+ * freed when the ring doesn't run any more. On failure no ring is set. Errors
+ * are those of vh_frontend_set_ring() and vh_driver_queue_new(), and
  *   -EFAULT  the ring and its tables aren't in one region of memory
  */
 VH_API VH_MUST_CHECK int
