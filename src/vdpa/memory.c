@@ -47,7 +47,9 @@ int vdpa_batch(struct vdpa *v, uint32_t asid, bool begin)
 	if (r < 0)
 		return r;
 	r = vhi_node_iotlb_batch(&v->node, asid, begin);
-	v->in_batch = begin && r >= 0;
+	/* One that can't begin once more is under way nevertheless. */
+	if (r >= 0 || !begin)
+		v->in_batch = begin;
 	v->batch_asid = asid;
 	return r;
 }

@@ -272,6 +272,11 @@ static void test_vdpa_iotlb_batches(void **state)
 		box_expect_batch(i, BEGIN);
 		OK(vh_vdpa_iotlb_update(b, i, &entry));
 		(void)box_expect_update(box, 2, i, 0x400000, 0x1000);
+		/* It goes on, although it can't begin once more. */
+		shim_fail(SHIM_WRITE, EIO);
+		box_fails(box, vh_vdpa_iotlb_batch(b, i, true), -EIO);
+		shim_fail(SHIM_WRITE, 0);
+		box_expect_batch(i, BEGIN);
 		box_fails(box, vh_vdpa_iotlb_update(b, !i, &entry), -EBUSY);
 		box_fails(box, vh_vdpa_iotlb_batch(b, !i, true), -EBUSY);
 		box_fails(box, vh_vdpa_iotlb_batch(b, !i, false), -EBUSY);
