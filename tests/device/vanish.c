@@ -39,24 +39,33 @@ static int set_log(struct rig *rig)
 
 /*
  * In order, a request that is done early is in the log's cache as long as the
- * one before it isn't done. The other queue meets the hole, and both break.
+ * one before it isn't done. Returns the log's descriptor.
  */
-static void log_with_the_memory(void)
+static int mark_in_the_cache(struct rig *rig)
 {
 	const uint64_t features = VH_F_IN_ORDER | VH_F_LOG_ALL;
+	int log;
+
+	rig_open(rig, 0, features, hold);
+	log = set_log(rig);
+	rig_start(rig, features, 0);
+	rig_offer(rig, 0);
+	rig_offer(rig, 0);
+	while (held.count < 2)
+		assert_int_equal(vh_device_dispatch(rig->backend), 0);
+	vh_queue_complete(held.queue, held.chains[1], 1);
+	assert_int_equal(vh_device_dispatch(rig->backend), 0);
+	return log;
+}
+
+/* The other queue meets the hole, and both break. */
+static void log_with_the_memory(void)
+{
 	struct vh_device_stats stats = {.size = sizeof(stats)};
 	struct rig rig;
 	int log;
 
-	rig_open(&rig, 0, features, hold);
-	log = set_log(&rig);
-	rig_start(&rig, features, 0);
-	rig_offer(&rig, 0);
-	rig_offer(&rig, 0);
-	while (held.count < 2)
-		assert_int_equal(vh_device_dispatch(rig.backend), 0);
-	vh_queue_complete(held.queue, held.chains[1], 1);
-	assert_int_equal(vh_device_dispatch(rig.backend), 0);
+	log = mark_in_the_cache(&rig);
 
 	assert_int_equal(ftruncate(rig.fd, 0), 0);
 	assert_int_equal(ftruncate(log, 0), 0);
@@ -90,20 +99,11 @@ static void between_two_rounds(void)
 
 static void log_of_a_queue_that_is_broken(void)
 {
-	const uint64_t features = VH_F_IN_ORDER | VH_F_LOG_ALL;
 	struct vh_device_stats stats = {.size = sizeof(stats)};
 	struct rig rig;
 	int log;
 
-	rig_open(&rig, 0, features, hold);
-	log = set_log(&rig);
-	rig_start(&rig, features, 0);
-	rig_offer(&rig, 0);
-	rig_offer(&rig, 0);
-	while (held.count < 2)
-		assert_int_equal(vh_device_dispatch(rig.backend), 0);
-	vh_queue_complete(held.queue, held.chains[1], 1);
-	assert_int_equal(vh_device_dispatch(rig.backend), 0);
+	log = mark_in_the_cache(&rig);
 	assert_int_equal(ftruncate(log, 0), 0);
 	vh_queue_break(held.queue, VH_FAULT_REQUEST, "", "no good");
 	assert_int_equal(vh_device_dispatch(rig.backend), 0);

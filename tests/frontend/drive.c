@@ -188,35 +188,10 @@ static void test_frontend_drive_waits_for_requests(void **state)
 	}
 }
 
-static int set_up_with(void **state, bool own_loop)
-{
-	static struct vm vm;
-	const struct vm_opts opts = {.own_loop = own_loop};
-
-	vm_make(&vm, &opts);
-	*state = &vm;
-	return 0;
-}
-
-static int set_up(void **state)
-{
-	return set_up_with(state, false);
-}
-
-static int set_up_loop(void **state)
-{
-	return set_up_with(state, true);
-}
-
-static int tear_down(void **state)
-{
-	vm_free(*state);
-	return 0;
-}
-
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define TEST(name)                                                             \
+	cmocka_unit_test_setup_teardown(name, vm_set_up, vm_tear_down)
 #define TEST_LOOP(name)                                                        \
-	cmocka_unit_test_setup_teardown(name, set_up_loop, tear_down)
+	cmocka_unit_test_setup_teardown(name, vm_set_up_loop, vm_tear_down)
 
 int main(void)
 {

@@ -309,3 +309,29 @@ void vm_assert_fault(const struct vm *vm, int r, int error, const char *words)
 	if (!strstr(fault->text, words))
 		fail_msg("\"%s\" isn't in \"%s\"", words, fault->text);
 }
+
+static int set_up(void **state, bool own_loop)
+{
+	static struct vm vm;
+	const struct vm_opts opts = {.own_loop = own_loop};
+
+	vm_make(&vm, &opts);
+	*state = &vm;
+	return 0;
+}
+
+int vm_set_up(void **state)
+{
+	return set_up(state, false);
+}
+
+int vm_set_up_loop(void **state)
+{
+	return set_up(state, true);
+}
+
+int vm_tear_down(void **state)
+{
+	vm_free(*state);
+	return 0;
+}

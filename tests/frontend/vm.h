@@ -56,6 +56,11 @@ struct vm {
 void vm_make(struct vm *vm, const struct vm_opts *opts);
 void vm_free(struct vm *vm);
 
+/* Fixtures: *state is a struct vm, whose device has threads or our loop. */
+int vm_set_up(void **state);
+int vm_set_up_loop(void **state);
+int vm_tear_down(void **state);
+
 /* Another back-end of the same kind, in the VM's place for one. */
 struct flaky *vm_another(struct vm *vm);
 
